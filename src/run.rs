@@ -130,7 +130,7 @@ fn session_failure(error: SessionError) -> Failure {
 pub(crate) fn trial_failure(error: TrialError) -> Failure {
     match error {
         TrialError::Stopped => interrupted(),
-        error @ TrialError::Drive(_) => error.into(),
+        error => error.into(),
     }
 }
 

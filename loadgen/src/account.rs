@@ -34,7 +34,7 @@ use crate::run_context::RunContext;
 
 pub use error::AccountError;
 pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Provenance, Recomputed};
-pub use settle::{Settled, settle};
+pub use settle::{Settled, count_letters, settle};
 
 /// Draws up the account. `acknowledged` comes from the drive, by index of the tenant; it is empty after a load without
 /// a drive. A store that does not respond is listed in [`Account::unaccounted`]; the others are still accounted for.

@@ -16,11 +16,12 @@ mod writes;
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
 
 use crate::{
-    population::{Era, Population},
+    population::{Era, Population, trial_seed},
     question::{Key, Question},
     scenario::Scenario,
 };
@@ -142,9 +143,24 @@ impl Plan {
         Self { population: population.clone(), scenario: Arc::new(scenario.clone()), warps, askers: Arc::new(askers) }
     }
 
+    /// The plan of trial `number` of a session whose first trial, number 0, has this plan. Its records and keys are its own.
+    /// `scenario` is that of the session, at any rate.
+    #[must_use]
+    pub fn of_trial(&self, number: u32, scenario: &Scenario) -> Self {
+        let key_seed = trial_seed(scenario.key_seed, number);
+        let population = self.population.of_trial(number, scenario);
+        Self::new(&Scenario { key_seed, ..scenario.clone() }, &population)
+    }
+
     /// The population.
     pub fn population(&self) -> &Population {
         &self.population
+    }
+
+    /// The start of the simulated time that a later trial drives; `None` for the first one. What an account finds before it
+    /// belongs to the past or to an earlier trial.
+    pub(crate) fn since(&self) -> Option<DateTime<Utc>> {
+        (self.population.trial() > 0).then(|| self.population.driven_period().start)
     }
 
     /// Communication `index` of a tenant, `0..tenant.driven_communications`, in order of time.

@@ -33,7 +33,7 @@ pub(crate) mod texts;
 mod vocabulary;
 mod zipf;
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sluice_schemas::records::{
@@ -67,6 +67,10 @@ pub struct Population(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     seed: u64,
+    /// Seed of the records of the drive; for the first trial it is `seed`.
+    drive_seed: u64,
+    /// Number of the trial that is driven, from 0.
+    trial: u32,
     metric_interval_ms: u64,
     past: Period,
     drive: Period,
@@ -78,7 +82,6 @@ impl Population {
     /// Prepares a population: counts the events of every communication once.
     pub fn new(parameters: impl Into<Parameters>) -> Self {
         let parameters = parameters.into();
-        let millis = |duration: std::time::Duration| duration.as_millis() as u64;
         let past_start = parameters.start - parameters.history_span;
         let past = Period { start: past_start, millis: millis(parameters.history_span) };
         let drive = Period { start: parameters.start, millis: millis(parameters.span) };
@@ -86,14 +89,38 @@ impl Population {
         let state = |tenant: &Tenant| TenantState::new(tenant, parameters.seed, &past, &drive);
         let states = tenants.iter().map(state).collect();
         let metric_interval_ms = millis(parameters.metric_interval);
-        let mut inner = Inner { seed: parameters.seed, metric_interval_ms, past, drive, states, tenants };
-        for tenant in 0..inner.tenants.len() {
-            for era in [Era::Past, Era::Drive] {
-                let counts = inner.count_events(era, tenant);
-                inner.states[tenant].set_events(era, counts);
-            }
-        }
+        let (seed, drive_seed) = (parameters.seed, parameters.seed);
+        let mut inner = Inner { seed, drive_seed, trial: 0, metric_interval_ms, past, drive, states, tenants };
+        inner.count_all_events(&[Era::Past, Era::Drive]);
         Self(Arc::new(inner))
+    }
+
+    /// The population of a later trial: the same past, followed by another drive of the same length. Its period is as many
+    /// lengths later as the trial's number, and it continues no case, so no trial has a record of another one. `parameters`
+    /// may differ from those of the first trial in the number of driven communications.
+    pub(crate) fn of_trial(&self, number: u32, parameters: impl Into<Parameters>) -> Self {
+        let (first, parameters) = (&*self.0, parameters.into());
+        let start = parameters.start + parameters.span * number;
+        let drive = Period { start, millis: millis(parameters.span) };
+        let drive_seed = trial_seed(first.seed, number);
+        let driven = tenants::generate(&parameters);
+        let tenant = |(tenant, driven): (&Tenant, Tenant)| Tenant {
+            driven_communications: driven.driven_communications,
+            driven_metrics: driven.driven_metrics,
+            ..tenant.clone()
+        };
+        let tenants: Vec<Tenant> = first.tenants.iter().zip(driven).map(tenant).collect();
+        let states = first.states.iter().zip(&tenants);
+        let states = states.map(|(state, tenant)| state.of_trial(number, tenant, drive_seed, &drive)).collect();
+        let Inner { seed, metric_interval_ms, past, .. } = *first;
+        let mut inner = Inner { seed, drive_seed, trial: number, metric_interval_ms, past, drive, tenants, states };
+        inner.count_all_events(&[Era::Drive]);
+        Self(Arc::new(inner))
+    }
+
+    /// Number of the trial that is driven, from 0.
+    pub fn trial(&self) -> u32 {
+        self.0.trial
     }
 
     /// All tenants in decreasing size, except for rounding.
@@ -208,7 +235,7 @@ impl Population {
 
     /// Identifier of past communication `index`.
     pub(crate) fn past_communication_id(&self, tenant: usize, index: u64) -> Uuid {
-        self.id(Era::Past.communications(), tenant, index)
+        self.communication_id(Era::Past, tenant, index)
     }
 
     /// Number of a tenant's events in an era.
@@ -239,8 +266,19 @@ impl Population {
         KeyedRng::new(self.0.seed, domain, [tenant as u64, index])
     }
 
+    /// The stream of a record of an era.
+    fn era_rng(&self, era: Era, domain: &str, tenant: usize, index: u64) -> KeyedRng {
+        let seed = if era == Era::Drive { self.0.drive_seed } else { self.0.seed };
+        KeyedRng::new(seed, domain, [tenant as u64, index])
+    }
+
     fn id(&self, domain: &str, tenant: usize, index: u64) -> Uuid {
         self.rng(domain, tenant, index).uuid()
+    }
+
+    /// Identifier of communication `index` of an era.
+    fn communication_id(&self, era: Era, tenant: usize, index: u64) -> Uuid {
+        self.era_rng(era, era.communications(), tenant, index).uuid()
     }
 }
 
@@ -265,7 +303,7 @@ impl Inner {
             Message::Step { case, step } => {
                 let created = self.millis(era, state.created(era, index).0);
                 let sent = self.case_message(tenant, &case, step);
-                Some(sent).filter(|sent| !self.has_stopped(tenant, &case, sent, created))
+                Some(sent).filter(|sent| !self.has_stopped(era, tenant, &case, sent, created))
             }
             Message::Single(_) => None,
         };
@@ -299,13 +337,13 @@ impl Inner {
     }
 
     /// Whether the customer promised or paid in answer to an earlier message of the case, before an instant: milliseconds
-    /// since the start of the past.
-    fn has_stopped(&self, tenant: usize, case: &Case, message: &CaseMessage, instant: u64) -> bool {
+    /// since the start of the past. `era` is that of the message.
+    fn has_stopped(&self, era: Era, tenant: usize, case: &Case, message: &CaseMessage, instant: u64) -> bool {
         let (state, campaigns) = (&self.states[tenant], self.tenants[tenant].campaigns);
         let stops = |step| {
             let (channel, kind) = escalation::message(message.campaign, campaigns, step);
             let earlier = CaseMessage { step, channel, kind, ..*message };
-            let (era, index) = state.in_era(state.schedule.step_index(case, step)?);
+            let (era, index) = state.step_index(era, case, step)?;
             // It was sent: if the messages before it had stopped the case by then, this one would not be looked at.
             let lifecycle = self.draw(era, tenant, index, (0, 0, Some(earlier)));
             lifecycle.stops_at().map(|millis| self.millis(era, millis))
@@ -318,10 +356,28 @@ impl Inner {
         if era == Era::Drive { self.past.millis + millis } else { millis }
     }
 
+    fn count_all_events(&mut self, eras: &[Era]) {
+        for tenant in 0..self.tenants.len() {
+            for &era in eras {
+                let counts = self.count_events(era, tenant);
+                self.states[tenant].set_events(era, counts);
+            }
+        }
+    }
+
     fn count_events(&self, era: Era, tenant: usize) -> EventCounts {
         let communications = 0..self.tenants[tenant].communications_in(era);
         communications.map(|index| self.lifecycle(era, tenant, index).steps().len()).collect()
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// A seed of a trial of its own; that of the first one is `seed` itself.
+pub(crate) fn trial_seed(seed: u64, number: u32) -> u64 {
+    if number == 0 { seed } else { KeyedRng::new(seed, "trial", [u64::from(number), 0]).next() }
 }
 
 #[cfg(test)]

@@ -1,19 +1,24 @@
-//! A trial: one drive of a session's plan, the wait until everything has landed, the account, and the findings. It never
+//! A trial: one drive, the wait until everything has landed, the account, and the findings. A session has any number of
+//! them, one after the other, each with a number that keeps its records apart from those of the others. It never
 //! starts or stops a process; the ingest worker of the namespace is its caller's.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_schemas::concurrency::blocking;
 use sluice_schemas::connect;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{self, Account, Settled};
+use crate::account::{self, Account, AccountError, Settled};
 use crate::drive::{self, DriveError, Driven, Progress};
 use crate::number::separated;
 use crate::observer::Observer;
-use crate::plan::Totals;
+use crate::plan::{Plan, Totals};
+use crate::run_context::RunContext;
+use crate::scenario::Scenario;
 use crate::session::Session;
 use crate::verdict::{self, Findings};
 
@@ -26,6 +31,9 @@ pub enum TrialError {
     /// The drive could not run.
     #[error(transparent)]
     Drive(#[from] DriveError),
+    /// The dead letters of earlier trials could not be counted.
+    #[error("count the dead letters of earlier trials: {0}")]
+    Letters(AccountError),
     /// The trial was stopped.
     #[error("finish the trial: stopped")]
     Stopped,
@@ -35,15 +43,55 @@ pub enum TrialError {
 #[derive(Debug)]
 pub struct Trial<'a> {
     session: &'a Session,
+    scenario: Scenario,
+    plan: Arc<Plan>,
     observer: &'a dyn Observer,
     stop: &'a CancellationToken,
+    /// Dead letters of earlier trials.
+    letters_before: u64,
     failures: Vec<String>,
 }
 
 impl<'a> Trial<'a> {
-    /// A trial of a session. `stop` ends it without a result.
+    /// The first trial of a session. `stop` ends it without a result.
     pub fn new(session: &'a Session, observer: &'a dyn Observer, stop: &'a CancellationToken) -> Self {
-        Self { session, observer, stop, failures: Vec::new() }
+        let (scenario, plan) = (session.scenario().clone(), Arc::clone(session.context().plan));
+        Self { session, scenario, plan, observer, stop, letters_before: 0, failures: Vec::new() }
+    }
+
+    /// Trial `number` of a session; the first one is number 0. It writes records of its own, asks about other keys, and its
+    /// account contains only its records. Everything that earlier trials wrote must have landed or been dead-lettered.
+    /// `scenario` is that of the session, at any rate.
+    pub async fn numbered(
+        number: u32,
+        scenario: Scenario,
+        session: &'a Session,
+        observer: &'a dyn Observer,
+        stop: &'a CancellationToken,
+    ) -> Result<Self, TrialError> {
+        if number == 0 && scenario == *session.scenario() {
+            return Ok(Self::new(session, observer, stop));
+        }
+        let first = Arc::clone(session.context().plan);
+        let (plan, scenario) = blocking(move || (Arc::new(first.of_trial(number, &scenario)), scenario)).await;
+        let mut trial = Self { scenario, plan, ..Self::new(session, observer, stop) };
+        let counted = account::count_letters(trial.context()).await;
+        trial.letters_before = counted.map_err(TrialError::Letters)?;
+        Ok(trial)
+    }
+
+    /// The plan of the trial.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The scenario of the trial, at its rate.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    fn context(&self) -> RunContext<'_> {
+        RunContext { scenario: &self.scenario, plan: &self.plan, ..self.session.context() }
     }
 
     /// Adds a failure that no latency outweighs, such as an ingest worker that died. Each is kept once.
@@ -61,7 +109,7 @@ impl<'a> Trial<'a> {
         let (sender, mut receiver) = watch::channel(Progress::default());
         self.observer.drive_started();
         let driving = async {
-            let driven = drive::drive(self.session.context(), self.stop, &sender).await;
+            let driven = drive::drive(self.context(), self.stop, &sender).await;
             drop(sender);
             driven
         };
@@ -89,8 +137,8 @@ impl<'a> Trial<'a> {
             let (arrived, produced) = (separated(arrived), separated(produced));
             observer.step_advanced(&format!("{arrived} of {produced} have landed or been dead-lettered"));
         };
-        let idle_limit = self.session.scenario().settle;
-        let settling = account::settle(self.session.context(), &driven.acknowledged, idle_limit, self.stop, &progress);
+        let produced = (driven.acknowledged.as_slice(), self.letters_before);
+        let settling = account::settle(self.context(), produced, self.scenario.settle, self.stop, &progress);
         match self.unless_stopped(settling).await? {
             Ok(settled) => {
                 observer.step_finished(&format!(
@@ -111,7 +159,7 @@ impl<'a> Trial<'a> {
     /// Draws up the account; each difference is a failure of the trial.
     pub async fn account(&mut self, driven: &Driven) -> Result<Account, TrialError> {
         self.observer.step_started("drawing up the account");
-        let balancing = account::balance(self.session.context(), &driven.acknowledged);
+        let balancing = account::balance(self.context(), &driven.acknowledged);
         let account = self.unless_stopped(Box::pin(balancing)).await?;
         let balances = if account.is_balanced() { "the account balances" } else { "the account does not balance" };
         self.observer.step_finished(balances);
@@ -122,7 +170,7 @@ impl<'a> Trial<'a> {
 
     /// What the trial found. A drive that was never accounted for is judged by its answers alone.
     pub fn findings(self, driven: &Driven) -> Findings {
-        let scenario = self.session.scenario();
+        let scenario = &self.scenario;
         let (slos, availability) = verdict::judge(scenario, &driven.measured);
         let wrong = verdict::wrong_without_slo(scenario, &driven.measured.questions);
         let mut seen = BTreeSet::new();
@@ -140,7 +188,7 @@ impl<'a> Trial<'a> {
 
     /// Checks the Redis cluster that neither a question nor the account uses, so that its failure is noticed.
     async fn check_state_cluster(&self) -> Option<String> {
-        let connected = timeout(CHECK_TIMEOUT, connect::redis_state(self.session.context().stores)).await;
+        let connected = timeout(CHECK_TIMEOUT, connect::redis_state(self.context().stores)).await;
         let why = match connected {
             Ok(Ok(_)) => return None,
             Ok(Err(error)) => error.to_string(),

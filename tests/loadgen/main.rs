@@ -18,6 +18,8 @@ mod load_checks_what_the_stores_hold;
 #[cfg(test)]
 mod shaped_load_is_accounted_for;
 #[cfg(test)]
+mod trials_are_accounted_for_apart;
+#[cfg(test)]
 mod visibility_is_judged;
 #[cfg(test)]
 mod world;

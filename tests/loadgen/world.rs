@@ -82,6 +82,11 @@ within = "3 s"
 questions = ["dashboard_events", "dashboard_agents", "dashboard_interactions", "dashboard_campaigns"]
 "#;
 
+/// The small scenario.
+pub(crate) fn scenario() -> Scenario {
+    Scenario::parse(SCENARIO, "small.toml").unwrap()
+}
+
 /// A small scenario and the stores it runs on.
 pub(crate) struct World {
     pub(crate) stores: Stores,
@@ -103,7 +108,7 @@ impl World {
         let names = fresh_names("load");
         let stores = stack.stores(&names);
         apply::apply(&stores, &names, &STORES).await.unwrap();
-        let mut scenario = Scenario::parse(SCENARIO, "small.toml").unwrap();
+        let mut scenario = scenario();
         change(&mut scenario);
         let plan = Arc::new(Plan::new(&scenario, &Population::new(&scenario)));
         Self { stores, names, scenario, plan, _stack: stack }
@@ -155,7 +160,8 @@ impl World {
 
     pub(crate) async fn wait_until_landed(&self, acknowledged: &[Totals]) {
         let stop = CancellationToken::new();
-        let settled = account::settle(self.context(), acknowledged, IDLE_LIMIT, &stop, &|_, _| ()).await.unwrap();
+        let settled = account::settle(self.context(), (acknowledged, 0), IDLE_LIMIT, &stop, &|_, _| ()).await;
+        let settled = settled.unwrap();
         assert!(settled.is_complete(), "{settled:?}");
     }
 
@@ -180,12 +186,16 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(world: &World) -> Self {
+        Self::start_on(&world.stores, &world.names)
+    }
+
+    pub(crate) fn start_on(stores: &Stores, names: &Names) -> Self {
         let mut settings = Settings { listen: free_address(), ..Settings::default() };
         for pipeline in settings.pipelines.values_mut() {
             pipeline.max_age = Duration::from_millis(500);
         }
         let shutdown = CancellationToken::new();
-        let run = sluice_ingest::run(settings, world.stores.clone(), world.names.clone(), shutdown.clone());
+        let run = sluice_ingest::run(settings, stores.clone(), names.clone(), shutdown.clone());
         Self { shutdown, task: tokio::spawn(run) }
     }
 

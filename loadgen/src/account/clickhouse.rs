@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 use sluice_schemas::names::topic;
@@ -54,9 +55,16 @@ FULL OUTER JOIN (
 ) AS kept
 USING (tenant_id, campaign_id, channel, hour)";
 
-fn origin_condition(origin: Origin) -> String {
-    let sign = if origin == Origin::Loaded { "=" } else { "!=" };
-    format!("_topic {sign} '{LOADED_TOPIC}'")
+/// The condition on the rows of an origin; driven ones of earlier trials than the one that starts at `since` are excluded.
+fn origin_condition(origin: Origin, since: Option<DateTime<Utc>>) -> String {
+    match (origin, since) {
+        (Origin::Loaded, _) => format!("_topic = '{LOADED_TOPIC}'"),
+        (Origin::Driven, None) => format!("_topic != '{LOADED_TOPIC}'"),
+        (Origin::Driven, Some(since)) => {
+            let millis = since.timestamp_millis();
+            format!("_topic != '{LOADED_TOPIC}' AND timestamp >= fromUnixTimestamp64Milli({millis})")
+        }
+    }
 }
 
 #[derive(Row, Deserialize)]
@@ -85,6 +93,8 @@ pub(super) struct IngestedRows<'a> {
     pub(super) client: &'a Client,
     pub(super) expressions: Expressions,
     pub(super) origin: Origin,
+    /// The start of the trial; `None` for the first one.
+    pub(super) since: Option<DateTime<Utc>>,
     pub(super) time_limit: TimeLimit,
 }
 
@@ -94,7 +104,7 @@ impl StoredRows for IngestedRows<'_> {
         let query = format!(
             "SELECT tenant_id AS tenant, count() AS rows, groupBitXor(xxHash64({text})) AS digest
              FROM {table} WHERE {} GROUP BY tenant",
-            origin_condition(self.origin)
+            origin_condition(self.origin, self.since)
         );
         let rows: Vec<TallyRow> = self.time_limit.apply(STORE, self.client.query(&query).fetch_all()).await?;
         Ok(rows.iter().map(|row| (row.tenant, Tally { rows: row.rows, digest: row.digest })).collect())
@@ -106,7 +116,7 @@ impl StoredRows for IngestedRows<'_> {
             "SELECT bitAnd(xxHash64({identity}), {}) AS bucket, count() AS rows, groupBitXor(xxHash64({text})) AS digest
              FROM {table} WHERE {} AND tenant_id = {{tenant:UUID}} GROUP BY bucket",
             buckets - 1,
-            origin_condition(self.origin)
+            origin_condition(self.origin, self.since)
         );
         let asking = self.client.query(&query).param("tenant", tenant).fetch_all();
         let rows: Vec<BucketRow> = self.time_limit.apply(STORE, asking).await?;
@@ -119,7 +129,7 @@ impl StoredRows for IngestedRows<'_> {
             "SELECT {identity} AS identity, xxHash64({text}) AS digest
              FROM {table} WHERE {} AND tenant_id = {{tenant:UUID}}
              AND has({{chosen:Array(UInt64)}}, bitAnd(xxHash64({identity}), {}))",
-            origin_condition(self.origin),
+            origin_condition(self.origin, self.since),
             buckets - 1
         );
         let asking = self.client.query(&query).param("tenant", tenant).param("chosen", chosen).fetch_all();
@@ -153,7 +163,7 @@ pub(super) async fn partitions(
     let query = format!(
         "SELECT _topic_id AS topic_id, _partition AS partition, count() AS rows, groupBitXor(xxHash64(_offset)) AS digest
          FROM {table} WHERE {} GROUP BY topic_id, partition",
-        origin_condition(Origin::Driven)
+        origin_condition(Origin::Driven, None)
     );
     time_limit.apply(STORE, client.query(&query).fetch_all()).await
 }
@@ -162,14 +172,18 @@ pub(super) async fn partitions(
 pub(super) async fn count_offsets(client: &Client, table: &str, time_limit: TimeLimit) -> Result<u64, AccountError> {
     let query = format!(
         "SELECT uniqExact(_topic, _topic_id, _partition, _offset) FROM {table} WHERE {}",
-        origin_condition(Origin::Driven)
+        origin_condition(Origin::Driven, None)
     );
     time_limit.apply(STORE, client.query(&query).fetch_one()).await
 }
 
-/// Number of rows that came through Kafka.
-pub(super) async fn count_landed(client: &Client, table: &str) -> Result<u64, clickhouse::error::Error> {
-    let query = format!("SELECT count() FROM {table} WHERE {}", origin_condition(Origin::Driven));
+/// Number of rows that came through Kafka; without those of earlier trials than the one that starts at `since`.
+pub(super) async fn count_landed(
+    client: &Client,
+    table: &str,
+    since: Option<DateTime<Utc>>,
+) -> Result<u64, clickhouse::error::Error> {
+    let query = format!("SELECT count() FROM {table} WHERE {}", origin_condition(Origin::Driven, since));
     client.query(&query).fetch_one().await
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -50,14 +51,17 @@ impl DeadLetters {
         from_topic.map(|(_, partition, offset)| (*partition, *offset)).collect()
     }
 
-    fn add(&mut self, message: &BorrowedMessage<'_>, names: &Names) {
+    fn add(&mut self, message: &BorrowedMessage<'_>, names: &Names, since: Option<DateTime<Utc>>) {
         let place = place(message);
         if !self.seen.insert(place.clone()) {
             return;
         }
         let read = message.payload().and_then(|payload| read(&place.0, payload, names));
         match read {
-            Some((kind, tenant, identity)) => self.records.entry((kind, tenant)).or_default().push(identity),
+            Some(letter) if since.is_some_and(|since| letter.timestamp < since) => {}
+            Some(Letter { kind, tenant, identity, .. }) => {
+                self.records.entry((kind, tenant)).or_default().push(identity);
+            }
             None => self.unreadable.push(format!("{} {} {}", place.0, place.1, place.2)),
         }
     }
@@ -79,16 +83,25 @@ fn place(message: &BorrowedMessage<'_>) -> Place {
     original().unwrap_or_else(|| (message.topic().to_owned(), message.partition(), message.offset()))
 }
 
-fn read(from: &str, payload: &[u8], names: &Names) -> Option<(Kind, Uuid, String)> {
+/// The record of a dead letter.
+struct Letter {
+    kind: Kind,
+    tenant: Uuid,
+    identity: String,
+    timestamp: DateTime<Utc>,
+}
+
+fn read(from: &str, payload: &[u8], names: &Names) -> Option<Letter> {
+    let letter = |kind, tenant, identity, timestamp| Letter { kind, tenant, identity, timestamp };
     if from == names.topic(topic::COMMUNICATION_EVENTS) {
         let record: CommunicationEvent = serde_json::from_slice(payload).ok()?;
-        Some((Kind::Events, record.tenant_id, record.identity()))
+        Some(letter(Kind::Events, record.tenant_id, record.identity(), record.timestamp))
     } else if from == names.topic(topic::AGENT_METRICS) {
         let record: AgentMetric = serde_json::from_slice(payload).ok()?;
-        Some((Kind::Metrics, record.tenant_id, record.identity()))
+        Some(letter(Kind::Metrics, record.tenant_id, record.identity(), record.timestamp))
     } else if from == names.topic(topic::CUSTOMER_INTERACTIONS) {
         let record: CustomerInteraction = serde_json::from_slice(payload).ok()?;
-        Some((Kind::Interactions, record.tenant_id, record.identity()))
+        Some(letter(Kind::Interactions, record.tenant_id, record.identity(), record.timestamp))
     } else {
         None
     }
@@ -121,8 +134,13 @@ pub(super) fn watermarks(reader: &BaseConsumer, topic: &str) -> Result<Vec<(i32,
         .collect()
 }
 
-/// Reads the whole dead-letter topic. Blocks the thread.
-pub(super) fn read_all(reader: &BaseConsumer, names: &Names) -> Result<DeadLetters, KafkaError> {
+/// Reads the whole dead-letter topic; without the records of earlier trials than the one that starts at `since`. Blocks the
+/// thread.
+pub(super) fn read_all(
+    reader: &BaseConsumer,
+    names: &Names,
+    since: Option<DateTime<Utc>>,
+) -> Result<DeadLetters, KafkaError> {
     let name = names.topic(topic::CLICKHOUSE_ERRORS);
     let non_empty: Vec<_> = watermarks(reader, &name)?.into_iter().filter(|(_, low, high)| low < high).collect();
     let mut assignment = TopicPartitionList::new();
@@ -135,7 +153,7 @@ pub(super) fn read_all(reader: &BaseConsumer, names: &Names) -> Result<DeadLette
     while remaining_partitions > 0 && last_message.elapsed() < IDLE_LIMIT {
         match reader.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => {
-                letters.add(&message, names);
+                letters.add(&message, names, since);
                 last_message = Instant::now();
             }
             Some(Err(KafkaError::PartitionEOF(_))) => remaining_partitions -= 1,

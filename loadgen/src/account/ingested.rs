@@ -22,7 +22,8 @@ use sluice_schemas::concurrency::blocking;
 /// Everything in the dead-letter topic.
 pub(super) async fn dead_letters(context: RunContext<'_>) -> Result<DeadLetters, AccountError> {
     let (reader, names) = (dead_letters::reader(context.stores, context.names)?, context.names.clone());
-    Ok(blocking(move || dead_letters::read_all(&reader, &names)).await?)
+    let since = context.plan.since();
+    Ok(blocking(move || dead_letters::read_all(&reader, &names, since)).await?)
 }
 
 /// Accounts for every table that ingest fills.
@@ -41,7 +42,8 @@ pub(super) async fn account(
             let letters = if origin == Origin::Driven { letters.identities(kind) } else { BTreeMap::new() };
             let page = Page { store: "ClickHouse", table: expressions.table, kind, origin, digest: clickhouse_digest };
             let time_limit = time_limit(context);
-            let rows = clickhouse::IngestedRows { client: &client, expressions, origin, time_limit };
+            let since = context.plan.since();
+            let rows = clickhouse::IngestedRows { client: &client, expressions, origin, since, time_limit };
             account.ledgers.extend(page.ledgers(context.plan, acknowledged, letters, &rows).await?);
         }
         account.provenance.push(provenance(context, &client, table, letters).await?);

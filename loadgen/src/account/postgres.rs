@@ -25,7 +25,7 @@ pub(super) struct RowSet {
     pub(super) kind: Kind,
     pub(super) origin: Origin,
     text: &'static str,
-    /// A condition on the scenario's start, `$1`.
+    /// A condition on the start of what is driven, `$1`.
     condition: &'static str,
 }
 
@@ -64,7 +64,7 @@ pub(super) const ROW_SETS: [RowSet; 4] = [
 /// The rows of a set.
 pub(super) struct RelationalRows<'a> {
     pub(super) pool: &'a PgPool,
-    /// The scenario's start.
+    /// The start of what is driven.
     pub(super) start: DateTime<Utc>,
     pub(super) set: RowSet,
     pub(super) time_limit: TimeLimit,

@@ -21,7 +21,8 @@ const IN_FLIGHT: usize = 128;
 /// Accounts for every tenant's contexts, unless the run is so long that they may have expired, and sessions.
 pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> Result<(), AccountError> {
     let Scenario { warm_up, duration, settle, .. } = context.scenario;
-    if *warm_up + *duration + 2 * *settle <= *CONTEXT_TTL / 2 {
+    let trials = context.plan.population().trial() + 1;
+    if (*warm_up + *duration + 2 * *settle) * trials <= *CONTEXT_TTL / 2 {
         let cache = Cluster::cache(context.stores, context.names).await?;
         contexts(context, &cache, account).await?;
     }

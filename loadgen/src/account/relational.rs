@@ -27,7 +27,11 @@ pub(super) async fn account(
     for set in ROW_SETS.into_iter().filter(|set| set.origin == Origin::Loaded || !acknowledged.is_empty()) {
         let (kind, origin) = (set.kind, set.origin);
         let page = Page { store: "PostgreSQL", table: set.table, kind, origin, digest: postgres_digest };
-        let rows = RelationalRows { pool: &pool, start: context.scenario.start, set, time_limit };
+        let start = match origin {
+            Origin::Loaded => context.scenario.start,
+            Origin::Driven => context.plan.since().unwrap_or(context.scenario.start),
+        };
+        let rows = RelationalRows { pool: &pool, start, set, time_limit };
         account.ledgers.extend(page.ledgers(context.plan, acknowledged, BTreeMap::new(), &rows).await?);
     }
     pool.close().await;

@@ -27,6 +27,8 @@ pub struct Settled {
     pub produced: u64,
     /// Rows and dead letters.
     pub arrived: u64,
+    /// Records that had not arrived when the wait began.
+    pub behind: u64,
     /// Time until the last of them arrived.
     pub took: Duration,
 }
@@ -40,16 +42,17 @@ impl Settled {
 
 /// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged. Gives up when nothing has
 /// arrived for `idle_limit`, or when stopped. Calls `progress` with the records that have arrived and those produced.
+/// `letters_before` are the dead letters of earlier trials.
 pub async fn settle(
     context: RunContext<'_>,
-    acknowledged: &[Totals],
+    (acknowledged, letters_before): (&[Totals], u64),
     idle_limit: Duration,
     stop: &CancellationToken,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<Settled, AccountError> {
     let produced = acknowledged.iter().map(Totals::through_kafka).sum();
     let started = Instant::now();
-    let mut settled = Settled { produced, arrived: 0, took: Duration::ZERO };
+    let mut settled = Settled { produced, arrived: 0, behind: produced, took: Duration::ZERO };
     let (mut landed, mut dead_lettered, mut kafka_unavailable) = (0, 0, false);
     let mut polls = tokio::time::interval(POLL_INTERVAL);
     loop {
@@ -63,13 +66,14 @@ pub async fn settle(
         let letters = if kafka_unavailable {
             Ok(dead_lettered)
         } else {
-            timeout(RESPONSE_TIMEOUT, count_letters(context)).await.unwrap_or(Ok(dead_lettered))
+            timeout(RESPONSE_TIMEOUT, letters_since(context, letters_before)).await.unwrap_or(Ok(dead_lettered))
         };
         kafka_unavailable |= letters.is_err();
         dead_lettered = letters.unwrap_or(dead_lettered);
         let arrived = landed + dead_lettered;
         if arrived > settled.arrived {
-            settled = Settled { arrived, took: started.elapsed(), ..settled };
+            let behind = if settled.arrived == 0 { produced.saturating_sub(arrived) } else { settled.behind };
+            settled = Settled { arrived, behind, took: started.elapsed(), ..settled };
             progress(arrived, produced);
         }
         if settled.is_complete() || started.elapsed() > settled.took + idle_limit {
@@ -82,12 +86,17 @@ async fn count_rows(context: RunContext<'_>) -> Result<u64, AccountError> {
     let client = connect::clickhouse(context.stores, context.names);
     let mut rows = 0;
     for table in clickhouse::TABLES {
-        rows += clickhouse::count_landed(&client, table.expressions.table).await?;
+        rows += clickhouse::count_landed(&client, table.expressions.table, context.plan.since()).await?;
     }
     Ok(rows)
 }
 
-async fn count_letters(context: RunContext<'_>) -> Result<u64, AccountError> {
+async fn letters_since(context: RunContext<'_>, before: u64) -> Result<u64, AccountError> {
+    Ok(count_letters(context).await?.saturating_sub(before))
+}
+
+/// Number of records in the dead-letter topic.
+pub async fn count_letters(context: RunContext<'_>) -> Result<u64, AccountError> {
     let reader: BaseConsumer = dead_letters::reader(context.stores, context.names)?;
     let name = context.names.topic(topic::CLICKHOUSE_ERRORS);
     Ok(blocking(move || dead_letters::record_count(&reader, &name)).await?)

@@ -45,6 +45,11 @@ impl DurationHistogram {
         (!self.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(quantile)))
     }
 
+    /// The mean duration; zero if nothing was recorded.
+    pub fn mean(&self) -> Duration {
+        Duration::from_secs_f64(self.0.mean() / 1e6)
+    }
+
     /// Number of durations above `limit`, to the resolution of the histogram.
     pub fn count_above(&self, limit: Duration) -> u64 {
         let limit = limit.as_micros().min(u128::from(MAX_MICROS)) as u64;

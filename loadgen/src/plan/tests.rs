@@ -313,3 +313,57 @@ fn a_warm_up_that_writes_comes_before_the_drive_at_the_same_rate() {
     let last = plan.writes().last().unwrap().at;
     assert!(last < scenario.lead() + scenario.duration && last > scenario.duration);
 }
+
+/// Identities of everything that a plan writes, with the instants of its first and last record.
+fn written(plan: &Plan) -> (HashSet<String>, Vec<DateTime<Utc>>) {
+    let (mut identities, mut instants) = (HashSet::new(), Vec::new());
+    for write in plan.writes() {
+        let (identity, instant) = match write.record {
+            Write::Communication(record) => (record.id.to_string(), record.created_at),
+            Write::Event(record) => (record.event_id.to_string(), record.timestamp),
+            Write::Interaction(record) => (record.interaction_id.to_string(), record.timestamp),
+            Write::Metric(record) => {
+                (format!("{} {} {}", record.agent_id, record.metric_name, record.timestamp), record.timestamp)
+            }
+        };
+        assert!(identities.insert(identity));
+        instants.push(instant);
+    }
+    (identities, instants)
+}
+
+#[test]
+fn trials_share_the_past_and_no_record() {
+    let (scenario, first) = (small(), plan_of(&small()));
+    let plans = [first.clone(), first.of_trial(1, &scenario), first.of_trial(2, &scenario.at_rate(2.0))];
+    let all: Vec<_> = plans.iter().map(written).collect();
+    for (number, (identities, instants)) in all.iter().enumerate() {
+        let start = scenario.start + scenario.span * number as u32;
+        assert!(instants.iter().all(|instant| (start..start + scenario.span).contains(instant)), "trial {number}");
+        assert!(all[..number].iter().all(|(others, _)| others.is_disjoint(identities)), "trial {number}");
+        assert_eq!(plans[number].all_totals().all(), identities.len() as u64);
+    }
+    let past = |plan: &Plan| {
+        let population = plan.population();
+        let of_tenant = |tenant: usize| {
+            (0..population.tenants()[tenant].past_communications)
+                .map(move |index| (population.past_communication(tenant, index), population.past_events(tenant, index)))
+        };
+        (0..3).flat_map(of_tenant).collect::<Vec<_>>()
+    };
+    assert_eq!(past(&plans[0]), past(&plans[1]));
+    assert_eq!(past(&plans[0]), past(&plans[2]), "at another rate");
+    let keys = |plan: &Plan| plan.probes(Question::LookupById).map(|probe| probe.at).collect::<Vec<_>>();
+    assert_ne!(keys(&plans[0]), keys(&plans[1]));
+    assert_eq!(plans[1].digest(), first.of_trial(1, &scenario).digest());
+}
+
+#[test]
+fn twice_the_rate_doubles_what_a_trial_writes_and_asks() {
+    let (scenario, first) = (small(), plan_of(&small()));
+    let doubled = first.of_trial(1, &scenario.at_rate(2.0));
+    let [once, twice] = [&first, &doubled].map(Plan::all_totals);
+    assert_eq!((twice.communications, twice.metrics), (2 * once.communications, once.metrics));
+    let [once, twice] = [&first, &doubled].map(|plan| plan.expected_probes(Question::Search));
+    assert!((twice - 2.0 * once).abs() < 1e-6);
+}

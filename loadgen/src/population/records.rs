@@ -25,7 +25,7 @@ const ERROR_CODES: [(&str, u64); 4] =
 impl Population {
     pub(crate) fn communication(&self, era: Era, tenant: usize, index: u64, lifecycle: &Lifecycle) -> Communication {
         Communication {
-            id: self.id(era.communications(), tenant, index),
+            id: self.communication_id(era, tenant, index),
             tenant_id: self.tenants()[tenant].id,
             customer_id: self.customer_id(tenant, lifecycle.customer),
             campaign_id: lifecycle.campaign().map(|campaign| self.campaign_id(tenant, campaign)),
@@ -43,7 +43,7 @@ impl Population {
         let vocabulary = Vocabulary::of(lifecycle.language);
         let amount = format!("{}.{:02} EUR", lifecycle.amount_minor / 100, lifecycle.amount_minor % 100);
         let name = self.traits(tenant, lifecycle.customer).name();
-        let mut words = Text::new(self.rng(era.texts(), tenant, index), lifecycle.channel);
+        let mut words = Text::new(self.era_rng(era, era.texts(), tenant, index), lifecycle.channel);
         let subject = match lifecycle.channel {
             Channel::Email => texts::subject(language, vocabulary, lifecycle.template, &mut words),
             Channel::Phone | Channel::Sms => String::new(),
@@ -69,7 +69,7 @@ impl Population {
 
     /// The words of a communication's body that are drawn from the vocabulary of its language.
     pub(crate) fn body_words(&self, era: Era, tenant: usize, index: u64, channel: Channel) -> Text {
-        Text::of_body(self.rng(era.texts(), tenant, index), channel)
+        Text::of_body(self.era_rng(era, era.texts(), tenant, index), channel)
     }
 
     pub(crate) fn event(
@@ -95,7 +95,7 @@ impl Population {
             success: event != EventType::Failed,
             error_code: if event == EventType::Failed { rng.weighted(&ERROR_CODES) } else { "" }.to_owned(),
             metadata: EventMetadata {
-                communication_id: self.id(era.communications(), tenant, index),
+                communication_id: self.communication_id(era, tenant, index),
                 seq: self.first_seq(era, tenant, index) + step as u64,
                 template: template_name(lifecycle.template),
                 language: LANGUAGES[lifecycle.language].code.to_owned(),
@@ -124,15 +124,15 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> (Uuid, u32, KeyedRng) {
-        let mut rng = self.step_rng(era.events(), tenant, index, step);
+        let mut rng = self.step_rng(era, era.events(), tenant, index, step);
         let id = rng.uuid();
         let duration = duration(&mut rng, lifecycle.channel, lifecycle.steps()[step].event);
         (id, duration, rng)
     }
 
     /// The stream of a step of communication `index`.
-    fn step_rng(&self, domain: &str, tenant: usize, index: u64, step: usize) -> KeyedRng {
-        self.rng(domain, tenant, index * MAX_STEPS as u64 + step as u64)
+    fn step_rng(&self, era: Era, domain: &str, tenant: usize, index: u64, step: usize) -> KeyedRng {
+        self.era_rng(era, domain, tenant, index * MAX_STEPS as u64 + step as u64)
     }
 
     /// The interaction that a step causes, if the customer acted.
@@ -144,14 +144,14 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> Option<CustomerInteraction> {
-        let mut rng = self.step_rng(era.interactions(), tenant, index, step);
+        let mut rng = self.step_rng(era, era.interactions(), tenant, index, step);
         let reaction = reaction(lifecycle, step, &mut rng)?;
         Some(CustomerInteraction {
             interaction_id: rng.uuid(),
             tenant_id: self.tenants()[tenant].id,
             customer_id: self.customer_id(tenant, lifecycle.customer),
             campaign_id: lifecycle.campaign().map_or(Uuid::nil(), |campaign| self.campaign_id(tenant, campaign)),
-            communication_id: self.id(era.communications(), tenant, index),
+            communication_id: self.communication_id(era, tenant, index),
             channel: lifecycle.channel,
             interaction_type: reaction.kind,
             timestamp: self.instant(era, lifecycle.steps()[step]),
@@ -171,7 +171,7 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> Option<(InteractionType, i64)> {
-        let mut rng = self.step_rng(era.interactions(), tenant, index, step);
+        let mut rng = self.step_rng(era, era.interactions(), tenant, index, step);
         reaction(lifecycle, step, &mut rng).map(|reaction| (reaction.kind, reaction.amount_minor))
     }
 
@@ -191,7 +191,7 @@ impl Population {
 
     /// A multiple of a quarter, so that sums are exact in any order.
     pub(crate) fn metric_value(&self, era: Era, tenant: usize, index: u64) -> f64 {
-        let mut rng = self.rng(era.metrics(), tenant, index);
+        let mut rng = self.era_rng(era, era.metrics(), tenant, index);
         match METRIC_NAMES[(index % METRICS) as usize] {
             "calls_handled" => rng.below(13) as f64,
             "talk_seconds" => rng.below(900) as f64,

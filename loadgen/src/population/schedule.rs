@@ -24,6 +24,13 @@ pub(super) struct Case {
     place: u64,
 }
 
+impl Case {
+    /// The same case under another number.
+    pub(super) fn numbered(self, number: u64) -> Self {
+        Self { number, ..self }
+    }
+}
+
 /// What a communication is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message {

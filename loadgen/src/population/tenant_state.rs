@@ -1,11 +1,13 @@
 //! State that is computed once per tenant, so that each record can be computed independently: recipients, schedule and times
 //! of communications, and the number of events before each. It holds a byte or two per communication, and no records.
 
+use std::sync::Arc;
+
 use super::calendar::{Curve, Period};
 use super::era::Era;
 use super::escalation::speeds;
 use super::rng::KeyedRng;
-use super::schedule::{Message, Schedule};
+use super::schedule::{Case, Message, Schedule};
 use super::slots::Slots;
 use super::tenants::Tenant;
 
@@ -16,12 +18,23 @@ const STRIDE: usize = 16;
 /// State that is computed once for a tenant.
 #[derive(Debug)]
 pub(super) struct TenantState {
-    past: EraState,
+    past: Arc<EraState>,
     drive: EraState,
     /// Customers of cases, and of single messages.
     cases: Slots,
     singles: Slots,
-    pub(super) schedule: Schedule,
+    /// The past, followed by the drive of the first trial.
+    schedule: Arc<Schedule>,
+    /// The drive of a later trial.
+    later: Option<LaterDrive>,
+}
+
+/// The drive of a later trial. Its cases start within it.
+#[derive(Debug)]
+struct LaterDrive {
+    schedule: Schedule,
+    /// Number of its first case, and of its first single message.
+    first: u64,
 }
 
 /// The communications of an era.
@@ -78,12 +91,30 @@ impl TenantState {
         let driven = in_drive.firsts(drive).chain([in_drive.communications]).map(|first| before + first);
         let firsts: Vec<u64> = in_past.firsts(past).chain(driven).collect();
         Self {
-            schedule: Schedule::new(&firsts, speeds(tenant.campaigns)),
+            schedule: Arc::new(Schedule::new(&firsts, speeds(tenant.campaigns))),
+            later: None,
             cases: slots(seed),
             // Other customers than those of the first cases.
             singles: slots(seed.wrapping_add(tenant.customers)),
-            past: in_past,
+            past: Arc::new(in_past),
             drive: in_drive,
+        }
+    }
+
+    /// The state of a later trial of the tenant: the same past and another drive, without counts of its events.
+    pub(super) fn of_trial(&self, number: u32, tenant: &Tenant, seed: u64, drive: &Period) -> Self {
+        let in_drive = EraState::new(tenant, seed, Era::Drive, drive);
+        let firsts: Vec<u64> = in_drive.firsts(drive).chain([in_drive.communications]).collect();
+        let schedule = Schedule::new(&firsts, speeds(tenant.campaigns));
+        // No trial has as many cases or single messages.
+        let later = LaterDrive { schedule, first: u64::from(number) << 32 };
+        Self {
+            past: Arc::clone(&self.past),
+            drive: in_drive,
+            cases: self.cases.clone(),
+            singles: self.singles.clone(),
+            schedule: Arc::clone(&self.schedule),
+            later: Some(later),
         }
     }
 
@@ -102,7 +133,9 @@ impl TenantState {
     /// Sets the event counts of an era's communications.
     pub(super) fn set_events(&mut self, era: Era, events: EventCounts) {
         match era {
-            Era::Past => self.past.events = events,
+            Era::Past => {
+                Arc::get_mut(&mut self.past).expect("the past is counted before it is shared").events = events;
+            }
             Era::Drive => self.drive.events = events,
         }
     }
@@ -120,7 +153,18 @@ impl TenantState {
 
     /// What a communication is.
     pub(super) fn message(&self, era: Era, index: u64) -> Message {
-        self.schedule.message(if era == Era::Drive { self.past.communications + index } else { index })
+        match &self.later {
+            Some(later) if era == Era::Drive => later.message(index),
+            _ => self.schedule.message(if era == Era::Drive { self.past.communications + index } else { index }),
+        }
+    }
+
+    /// Era and index within it of message `step` of a case that has a message in `era`.
+    pub(super) fn step_index(&self, era: Era, case: &Case, step: usize) -> Option<(Era, u64)> {
+        match &self.later {
+            Some(later) if era == Era::Drive => later.schedule.step_index(case, step).map(|index| (Era::Drive, index)),
+            _ => self.schedule.step_index(case, step).map(|index| self.in_era(index)),
+        }
     }
 
     /// The customer of a message.
@@ -137,7 +181,7 @@ impl TenantState {
     }
 
     /// Era and index within it of a communication that is counted from the first one of the past.
-    pub(super) fn in_era(&self, index: u64) -> (Era, u64) {
+    fn in_era(&self, index: u64) -> (Era, u64) {
         match index.checked_sub(self.past.communications) {
             Some(index) => (Era::Drive, index),
             None => (Era::Past, index),
@@ -154,6 +198,15 @@ impl TenantState {
         let mut past: Vec<u64> = all.filter(|&index| index < self.past.communications).collect();
         past.sort_unstable();
         past
+    }
+}
+
+impl LaterDrive {
+    fn message(&self, index: u64) -> Message {
+        match self.schedule.message(index) {
+            Message::Step { case, step } => Message::Step { case: case.numbered(self.first + case.number), step },
+            Message::Single(number) => Message::Single(self.first + number),
+        }
     }
 }
 

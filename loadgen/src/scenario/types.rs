@@ -326,6 +326,18 @@ impl Scenario {
         self.span.as_secs_f64() / self.duration.as_secs_f64()
     }
 
+    /// The scenario with a factor on what `drive.rate` scales: the communications and the questions that are asked at a
+    /// rate. The population and its past stay.
+    #[must_use]
+    pub fn at_rate(&self, factor: f64) -> Self {
+        Self {
+            communications: ((self.communications as f64 * factor).round() as u64).max(1),
+            probes: self.probes.iter().map(|(question, rate)| (*question, rate * factor)).collect(),
+            rate: self.rate * factor,
+            ..self.clone()
+        }
+    }
+
     /// The SLOs that judge a question which is asked by those users, or at a rate.
     pub fn slos_of(&self, question: Question, users: Option<&str>) -> impl Iterator<Item = &Slo> {
         self.slos.iter().filter(move |slo| slo.is_about(question, users))

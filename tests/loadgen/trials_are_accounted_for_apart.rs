@@ -1,0 +1,78 @@
+//! A session runs any number of trials, and the account of each contains exactly its own records.
+
+use std::collections::BTreeMap;
+
+use sluice_loadgen::account::{Account, Origin};
+use sluice_loadgen::drive::{Driven, Progress};
+use sluice_loadgen::observer::Observer;
+use sluice_loadgen::scenario::Scenario;
+use sluice_loadgen::session::{Planning, Session};
+use sluice_loadgen::trial::Trial;
+use sluice_schemas::{Store, drop_namespace};
+use sluice_testkit::{Service, Stack, fresh_names};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Worker, scenario};
+
+/// Reports nothing.
+#[derive(Debug)]
+struct Silent;
+
+impl Observer for Silent {
+    fn step_started(&self, _: &str) {}
+    fn step_advanced(&self, _: &str) {}
+    fn step_finished(&self, _: &str) {}
+    fn load_started(&self, _: &BTreeMap<String, u64>) {}
+    fn loaded(&self, _: &str, _: u64) {}
+    fn drive_started(&self) {}
+    fn driving(&self, _: &Progress) {}
+}
+
+/// Runs trial `number` and returns what it drove, its account, and the number of records in its plan.
+async fn run(session: &Session, number: u32, scenario: Scenario) -> (Driven, Account, u64) {
+    let stop = CancellationToken::new();
+    let mut trial = Trial::numbered(number, scenario, session, &Silent, &stop).await.unwrap();
+    let planned = trial.plan().all_totals().all();
+    let driven = trial.drive().await.unwrap();
+    assert!(trial.settle(&driven).await.unwrap().unwrap().is_complete());
+    let account = trial.account(&driven).await.unwrap();
+    (driven, account, planned)
+}
+
+fn landed(account: &Account, origin: Origin) -> u64 {
+    account.ledgers.iter().filter(|ledger| ledger.origin == origin).map(|ledger| ledger.landed).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_trials_of_a_session_are_each_exact() {
+    let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
+    let names = fresh_names("trials");
+    let stores = stack.stores(&names);
+    let (scenario, stop) = (scenario(), CancellationToken::new());
+    let groups = [names.group("sluice-ingest")];
+    let session = Session::open(Planning::start(&scenario), (&stores, &names), &groups, &Silent, &stop).await.unwrap();
+    let worker = Worker::start_on(&stores, session.names());
+
+    let mut loaded = None;
+    for (number, scenario) in [(0, scenario.clone()), (1, scenario.at_rate(2.0)), (2, scenario.clone())] {
+        let (driven, account, planned) = run(&session, number, scenario).await;
+        assert!(driven.lost.is_empty(), "{:?}", driven.lost);
+        let asked = driven.measured.questions.iter().map(|recorder| recorder.measured().counts);
+        let (samples, wrong) = asked.fold((0, 0), |sum, counts| (sum.0 + counts.samples, sum.1 + counts.wrong));
+        assert!(samples > 0 && wrong == 0, "{wrong} of {samples} answers are wrong in trial {number}");
+        assert!(account.is_balanced(), "trial {number}: {:#?}", account.discrepancies());
+        assert_eq!(landed(&account, Origin::Driven), planned, "trial {number}");
+        let same = *loaded.get_or_insert(landed(&account, Origin::Loaded));
+        assert_eq!(landed(&account, Origin::Loaded), same, "trial {number}");
+    }
+
+    // The control: a trial whose identities are those of an earlier one.
+    let (_, account, _) = run(&session, 2, scenario).await;
+    assert!(!account.is_balanced(), "a repeated trial was not noticed");
+
+    worker.stop().await;
+    let names = session.names().clone();
+    session.close().await;
+    let all = [Store::Postgres, Store::Kafka, Store::ClickHouse, Store::Elasticsearch, Store::Redis];
+    drop_namespace(&stores, &names, &all).await.unwrap();
+}
