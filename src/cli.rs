@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::{
-    arguments, completions, config, dlq, down,
+    arguments, capacity, completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
     ingest, load, logs, memory, report, run, scenario, schemas, screen,
     settings::{self, Overrides, Settings},
@@ -51,6 +51,8 @@ pub(crate) struct Cli {
 enum Verb {
     /// Run a scenario on real stores and judge it; the exit code is the verdict
     Verify(run::Options),
+    /// Search the highest rate at which every SLO of a scenario holds, and what gives way first
+    Capacity(capacity::Options),
     /// Run a scenario without judging it
     Load(run::Options),
     /// Check or explain a scenario without running it
@@ -128,6 +130,7 @@ impl Verb {
     async fn run(self, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
         match self {
             Self::Verify(options) => Box::pin(verify::run(options, settings, overrides)).await,
+            Self::Capacity(options) => Box::pin(capacity::run(options, settings, overrides)).await,
             Self::Load(options) => Box::pin(load::run(options, settings)).await,
             Self::Scenario(verb) => scenario::run(&verb, &settings),
             Self::Report(verb) => report::run(verb, &settings),

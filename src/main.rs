@@ -7,10 +7,11 @@
 //!   `telemetry`: the log; `memory`: the allocator; `signals`: Ctrl-C and SIGTERM
 //! - verbs: `completions`, `config`, `status`, `logs`, `down`, `up`, `ingest`, `dlq`
 //! - `scenarios`, `live`, `worker`, `run`: parts of a run
-//! - verbs that use them: `scenario`, `schemas`, `report`, `load`, `verify`
+//! - verbs that use them: `scenario`, `schemas`, `report`, `load`, `verify`, `capacity`
 //! - `cli`: parses the command line and calls one verb
 
 mod arguments;
+mod capacity;
 mod cli;
 mod completions;
 mod config;

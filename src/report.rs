@@ -91,7 +91,7 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<PathBu
 }
 
 /// Writes a file whole or not at all.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     std::fs::write(&temporary, text)

@@ -7,9 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use sluice_loadgen::{
     observer::Observer as _,
+    report::{Header, Machine},
     session::{Planning, Session, SessionError},
     trial::{Trial, TrialError},
     verdict,
@@ -43,6 +45,13 @@ pub(crate) struct Options {
     /// Don't start the local stack: the stores of sluice.toml are already running
     #[arg(long)]
     no_up: bool,
+}
+
+impl Options {
+    /// The scenario that is chosen.
+    pub(crate) fn choice(&self) -> &Choice {
+        &self.choice
+    }
 }
 
 /// A run: an open session, and the terminal that shows it.
@@ -159,8 +168,20 @@ pub(crate) fn create_report_folder(runs: &Path) -> anyhow::Result<PathBuf> {
     unreachable!("the names never end")
 }
 
+/// What a report says about the run.
+pub(crate) fn header(run: &Run, started_at: DateTime<Utc>) -> anyhow::Result<Header> {
+    Ok(Header {
+        started_at,
+        scenario: run.session.scenario().clone(),
+        digest: run.session.digest().to_owned(),
+        machine: Machine::this(),
+        stores: versions(&run.settings),
+        config: serde_json::to_value(&run.settings).context("write the configuration into the report")?,
+    })
+}
+
 /// Versions of the local stack's stores, by name; empty for other stores.
-pub(crate) fn versions(settings: &Settings) -> BTreeMap<String, String> {
+fn versions(settings: &Settings) -> BTreeMap<String, String> {
     let local: &[Service] = if settings.is_local() { Service::DEFAULT } else { &[] };
     local.iter().map(|service| (service.name().to_owned(), service.version().to_owned())).collect()
 }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use sluice_loadgen::{
     account::Settled,
     drive::Driven,
     observer::Observer as _,
-    report::{self, Header, Machine, Report},
+    report::{self, Report},
     trial::Trial,
     verdict::Overall,
 };
@@ -71,7 +70,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     }
     let rates = report::rates(&driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
     let measured = (&driven.measured, &driven.health);
-    let report = Report::new(header(run, started_at)?, trial.findings(&driven), measured, rates, Some(account));
+    let report = Report::new(run::header(run, started_at)?, trial.findings(&driven), measured, rates, Some(account));
     publish(&report, folder)?;
     Ok(report)
 }
@@ -91,17 +90,6 @@ fn disk_full(run: &Run) -> Option<String> {
     let layout = Layout::new(&run.settings.stack).ok().filter(|_| run.settings.is_local())?;
     let free = layout.free_mib().filter(|free| *free < MIN_FREE_MIB)?;
     Some(format!("the disk that holds {} has {free} MiB left; free some space", layout.state_dir().display()))
-}
-
-fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Result<Header> {
-    Ok(Header {
-        started_at,
-        scenario: run.session.scenario().clone(),
-        digest: run.session.digest().to_owned(),
-        machine: Machine::this(),
-        stores: run::versions(&run.settings),
-        config: serde_json::to_value(&run.settings).context("write the configuration into the report")?,
-    })
 }
 
 /// Writes the tables to the terminal, and every form of the report into its folder.

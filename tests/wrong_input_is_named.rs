@@ -266,6 +266,40 @@ fn the_help_of_a_run_names_every_shipped_scenario() {
 }
 
 #[test]
+fn a_search_for_the_capacity_is_refused_before_anything_starts() {
+    let small = include_str!("verify/small.toml");
+    let folder = folder_with("mine.toml", small);
+    let refused = |arguments: &[&str], remedy: &str| {
+        let (code, message) = sluice(folder.path(), &[&["capacity"], arguments].concat());
+        assert!(code == 4 && message.contains(remedy), "{arguments:?}: {code}, {message}");
+    };
+    for (option, value, remedy) in [
+        ("--growth", "0 %/month", "write a growth above 0 and its period, as in \"3 %/month\""),
+        ("--growth", "3 %", "write a growth above 0 and its period, as in \"3 %/month\""),
+        ("--of", "kafka", "write mix, postgres, redis, elasticsearch, clickhouse or writes"),
+        ("--hold", "0s", "write a time from 1s to 24h"),
+        ("--from", "0", "write a factor from 0.0625 to 256"),
+        ("--confirm", "1s", "failed to confirm a rate that is held for 4s in only 1s; choose a longer --confirm"),
+    ] {
+        refused(&["mine.toml", option, value], remedy);
+    }
+    refused(&["weekend"], "weekend");
+    let users = "\n[[users]]\nname = \"agents\"\ncount = 3\nthink_time = \"2 s\"\nquestions = { search = 1 }\n";
+    let without_slo = small.split("[[slo]]").next().unwrap();
+    let without_search =
+        small.replace("search = \"30/s\"\n", "").replace("questions = [\"search\"]", "questions = [\"lookup_by_id\"]");
+    for (scenario, of, remedy) in [
+        (format!("{small}{users}"), "mix", "its users (agents) ask one question at a time"),
+        (without_slo.to_owned(), "mix", "it has no SLO, so no rate can fail; add an [[slo]]"),
+        (without_search, "elasticsearch", "it asks elasticsearch nothing; choose another --of"),
+    ] {
+        std::fs::write(folder.path().join("other.toml"), scenario).unwrap();
+        refused(&["other.toml", "--of", of], remedy);
+    }
+    assert!(!folder.path().join("runs").exists(), "a refused search left a folder behind");
+}
+
+#[test]
 fn a_missing_scenario_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (code, message) = sluice(folder.path(), &["verify", "nowhere.toml"]);

@@ -17,8 +17,10 @@
 //! - [`account`]: produced = landed + dead-lettered, to the record
 //! - [`trial`]: one drive of a session, with its account and its findings
 //! - [`report`]: the report as data, read and written as JSON, and its forms for people, CI servers and tools
+//! - [`capacity`]: the highest rate at which every SLO holds, found by trials at other rates
 
 pub mod account;
+pub mod capacity;
 pub mod drive;
 mod fault;
 pub mod load;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod capacity_is_searched;
+#[cfg(test)]
 mod drops_only_its_own;
 #[cfg(test)]
 mod exit_code_is_the_verdict;

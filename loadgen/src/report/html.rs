@@ -7,8 +7,8 @@
 //! - `objectives`, `latency`, `rates`, `classes`, `account`, `run`: the sections of the page
 
 mod account;
-mod axis;
-mod chart;
+pub(crate) mod axis;
+pub(crate) mod chart;
 mod classes;
 mod interval;
 mod latency;
@@ -24,7 +24,8 @@ use crate::number::separated;
 use crate::scenario::exact_duration;
 use crate::verdict::{Overall, Validity, Verdict};
 
-const STYLE: &str = include_str!("html/style.css");
+/// The style of every page.
+pub(crate) const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/script.js");
 
 /// The page.

@@ -47,7 +47,7 @@ fn render(report: &Report) -> String {
 const SERVICE_TIME: &str = "\nlatencies of users are service times: a slow store is asked less often, which nothing corrects (coordinated omission)";
 
 /// The text without blanks at the ends of its lines.
-pub(super) fn trim(text: &str) -> String {
+pub(crate) fn trim(text: &str) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
@@ -69,7 +69,7 @@ fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate]) -> String {
 }
 
 /// A table with text in the first column and the last `texts` columns, and numbers in the others.
-pub(super) fn table(header: &[&str], texts: usize) -> Table {
+pub(crate) fn table(header: &[&str], texts: usize) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
     for line in [TableComponent::HorizontalLines, TableComponent::MiddleIntersections] {

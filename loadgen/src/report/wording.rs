@@ -118,7 +118,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// Microseconds as milliseconds, with more decimals for small values.
-pub(super) fn millis(micros: Option<u64>) -> String {
+pub(crate) fn millis(micros: Option<u64>) -> String {
     let Some(micros) = micros else { return UNKNOWN.to_owned() };
     let millis = micros as f64 / 1_000.0;
     if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{} ms", separated(millis.round() as u64)) }

@@ -9,17 +9,17 @@ const LATENCY: &str = "latency";
 
 /// A scale from values to the fraction, 0 to 1, of a chart's width or height.
 #[derive(Debug, Clone)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     kind: &'static str,
     from: f64,
     to: f64,
     /// Values with their labels.
-    pub(super) ticks: Vec<(f64, String)>,
+    pub(crate) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// Latencies in microseconds, by their logarithm.
-    pub(super) fn latency(values: impl Iterator<Item = u64>) -> Self {
+    pub(crate) fn latency(values: impl Iterator<Item = u64>) -> Self {
         let (mut shortest, mut longest) = (u64::MAX, 0);
         for value in values.map(|value| value.max(1)) {
             (shortest, longest) = (shortest.min(value), longest.max(value));
@@ -40,7 +40,7 @@ impl Axis {
     }
 
     /// Percentiles up to what `count` samples can show, by the logarithm of the share above them.
-    pub(super) fn percentiles(count: u64) -> Self {
+    pub(crate) fn percentiles(count: u64) -> Self {
         let to = (count.max(100) as f64).log10();
         let shares = [("0 %", 1.0), ("50 %", 2.0), ("90 %", 1e1), ("99 %", 1e2), ("99.9 %", 1e3), ("99.99 %", 1e4)];
         let more = [("99.999 %", 1e5), ("99.9999 %", 1e6)];
@@ -49,7 +49,7 @@ impl Axis {
     }
 
     /// Seconds from the start of a drive.
-    pub(super) fn time(drive: Duration) -> Self {
+    pub(crate) fn time(drive: Duration) -> Self {
         let to = drive.as_secs_f64();
         let (unit, length) = match to {
             0.0..=300.0 => ("s", 1.0),
@@ -62,7 +62,7 @@ impl Axis {
     }
 
     /// Rates per second, from zero.
-    pub(super) fn rates(highest: f64) -> Self {
+    pub(crate) fn rates(highest: f64) -> Self {
         let step = round_step(highest.max(1.0) / 3.0);
         let to = step * (highest.max(1.0) * 1.02 / step).ceil();
         let label = |at: f64| if step < 1.0 { format!("{at:.1}") } else { separated(at as u64) };
@@ -70,12 +70,12 @@ impl Axis {
     }
 
     /// The kind and the ends of the scale, for the page's script.
-    pub(super) fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         format!("{} {} {}", self.kind, self.from, self.to)
     }
 
     /// The place of a value, 0 to 1.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let place = if self.kind == LATENCY {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
         } else {

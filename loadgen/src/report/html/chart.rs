@@ -14,36 +14,36 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 26.0;
 
 /// One line.
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Style of the line, and of its legend.
-    pub(super) class: &'static str,
+    pub(crate) class: &'static str,
     /// Its name.
-    pub(super) label: String,
+    pub(crate) label: String,
     /// Its points by x; a missing value interrupts the line.
-    pub(super) points: Vec<(f64, Option<f64>)>,
+    pub(crate) points: Vec<(f64, Option<f64>)>,
 }
 
 /// A limit, as a dashed line.
-pub(super) struct Limit {
-    pub(super) label: String,
-    pub(super) y: f64,
+pub(crate) struct Limit {
+    pub(crate) label: String,
+    pub(crate) y: f64,
 }
 
 /// A chart.
-pub(super) struct Chart {
+pub(crate) struct Chart {
     /// What the chart shows, in a sentence.
-    pub(super) title: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
-    pub(super) lines: Vec<Line>,
-    pub(super) limit: Option<Limit>,
+    pub(crate) title: String,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) limit: Option<Limit>,
     /// Places on x where something failed.
-    pub(super) failures: Vec<f64>,
+    pub(crate) failures: Vec<f64>,
 }
 
 impl Chart {
     /// The drawing with its legend.
-    pub(super) fn markup(&self) -> Markup {
+    pub(crate) fn markup(&self) -> Markup {
         html! {
             figure {
                 figcaption { (self.title) }

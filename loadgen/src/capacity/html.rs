@@ -1,0 +1,152 @@
+//! The result of the searches as one page for a browser, in the style of a run's report: no request to a network, readable
+//! without a script, in light and dark. It only renders.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::report::{CapacityReport, SearchReport};
+use super::run::conclusion;
+use super::search::{Hold, Outcome};
+use super::table::{gave_way, latencies, outcome, sentences};
+use crate::number::separated;
+use crate::report::html::STYLE;
+use crate::report::html::axis::Axis;
+use crate::report::html::chart::{Chart, Line};
+
+/// Points of the law's line.
+const POINTS: usize = 60;
+
+/// The page.
+pub(super) fn page(report: &CapacityReport) -> String {
+    let run = &report.run;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "Capacity of " (run.scenario.name) " · sluice" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (header(report))
+                main {
+                    (summary(report))
+                    @for search in &report.searches { (section(report, search)) }
+                }
+                footer { "Written by sluice. A rate holds if every SLO is met by a decided verdict, and everything has landed in time." }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn header(report: &CapacityReport) -> Markup {
+    let run = &report.run;
+    let class = report
+        .main_search()
+        .and_then(|search| search.found.passed())
+        .map_or("fail", |passed| if passed >= 1.0 { "pass" } else { "fail" });
+    html! {
+        header {
+            p.kicker { (run.started_at.format("%A, %-d %B %Y, %H:%M UTC")) }
+            h1 { "Capacity of " (run.scenario.name) }
+            p.lead { (run.scenario.description) }
+            @if let Some(search) = report.main_search() {
+                div.verdict.(class) {
+                    strong { (search.found.passed().map_or_else(|| "-".to_owned(), |passed| format!("{passed:.2}x"))) }
+                    div {
+                        p { (search.subject) " " (conclusion(&search.found)) "." }
+                        @if let Some(first) = report.first_to_give_way() {
+                            p { (first.subject) " gives way first when it grows alone: " (gave_way(first)) "." }
+                        }
+                    }
+                }
+            }
+            nav { @for search in &report.searches { a href={ "#" (search.subject) } { (search.subject) } } }
+        }
+    }
+}
+
+fn summary(report: &CapacityReport) -> Markup {
+    let dash = || "-".to_owned();
+    html! {
+        section #capacity {
+            h2 { "Capacity" }
+            div.scroll {
+                table {
+                    thead { tr { th { "capacity of" } th { "holds at" } th { "questions/s" } th { "records/s" } th.text { "headroom ends" } th.text { "gave way first" } } }
+                    tbody {
+                        @for search in &report.searches {
+                            tr {
+                                td { (search.subject) }
+                                td { (search.found.passed().map_or_else(dash, |passed| format!("{passed:.2}x"))) }
+                                td { (search.rates.map_or_else(dash, |(questions, _)| separated(questions.round() as u64))) }
+                                td { (search.rates.map_or_else(dash, |(_, records)| separated(records.round() as u64))) }
+                                td.text { (report.ends_on(search).map_or_else(dash, |day| day.to_string())) }
+                                td.text { (gave_way(search)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn section(report: &CapacityReport, search: &SearchReport) -> Markup {
+    html! {
+        section id=(search.subject) {
+            h2 { (search.subject) }
+            ul { @for line in sentences(report, search) { li { (line.trim()) } } }
+            @if let Some(chart) = scaling(search) { div.columns { (chart.markup()) } }
+            div.scroll {
+                table {
+                    thead { tr { th { "step" } th { "rate" } th { "held" } th { "questions/s" } th { "records/s" } th { "busy" } th.text { "95th percentiles" } th.text { "outcome" } } }
+                    tbody {
+                        @for step in &search.steps {
+                            tr {
+                                td { (step.trial) }
+                                td { (format!("{:.2}x", step.factor)) }
+                                td { (format!("{:.0} s", step.seconds)) }
+                                td { (format!("{:.1}", step.questions)) }
+                                td { (separated(step.records.round() as u64)) }
+                                td { (format!("{:.0} %", step.observed.machine.busy * 100.0)) }
+                                td.text { (latencies(step)) }
+                                td.text { (outcome(step)) @if step.hold == Hold::Confirm { " (confirming)" } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Throughput by the questions in progress: what was measured, and the law.
+fn scaling(search: &SearchReport) -> Option<Chart> {
+    let of_stores = search.steps.iter().filter(|step| step.outcome != Outcome::GeneratorGaveWay);
+    let mut points: Vec<(f64, f64)> =
+        of_stores.filter_map(|step| step.point).map(|point| (point.load, point.throughput)).collect();
+    points.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let furthest = points.last()?.0;
+    let highest = points.iter().map(|point| point.1).fold(0.0, f64::max);
+    let measured = Line {
+        class: "p50",
+        label: "measured".to_owned(),
+        points: points.iter().map(|&(load, throughput)| (load, Some(throughput))).collect(),
+    };
+    let law = search.scaling.map(|scaling| {
+        let at = |n: usize| furthest * n as f64 / POINTS as f64;
+        let points = (1..=POINTS).map(|n| (at(n), Some(scaling.throughput(at(n)))));
+        Line { class: "p95", label: "scalability law".to_owned(), points: points.collect() }
+    });
+    Some(Chart {
+        title: "Answers per second by the questions in progress".to_owned(),
+        x: Axis::rates(furthest),
+        y: Axis::rates(highest * 1.05),
+        lines: std::iter::once(measured).chain(law).collect(),
+        limit: None,
+        failures: Vec::new(),
+    })
+}

@@ -1,0 +1,141 @@
+//! The result of the searches as data, written and read as JSON, and rendered as tables and as a page. It judges nothing.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::growth::Growth;
+use super::monitor::Pressure;
+use super::scaling::{Point, Scaling};
+use super::search::{Found, Hold, Outcome};
+use super::step::Step;
+use super::subject::Subject;
+use crate::report::Header;
+
+/// Version of the JSON form.
+pub const VERSION: u32 = 1;
+
+/// The result of all searches of a scenario.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct CapacityReport {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The scenario, the machine and the stores.
+    pub run: Header,
+    /// Seconds of a step, and of a confirming hold.
+    pub hold: (f64, f64),
+    /// Growth of the load, if it was stated.
+    pub growth: Option<Growth>,
+    /// Each search.
+    pub searches: Vec<SearchReport>,
+}
+
+/// The result of one search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchReport {
+    /// What was scaled.
+    pub subject: Subject,
+    /// The result.
+    pub found: Found,
+    /// Questions and records per second at the confirmed rate.
+    pub rates: Option<(f64, f64)>,
+    /// SLOs that the lowest failed rate missed.
+    pub missed: Vec<String>,
+    /// Why it failed, or why the generator gave way.
+    pub reasons: Vec<String>,
+    /// Resources under pressure at that rate, the most exhausted one first.
+    pub gave_way: Vec<Pressure>,
+    /// The universal scalability law of the questions; `None` for too few steps.
+    pub scaling: Option<Scaling>,
+    /// Every step, in order.
+    pub steps: Vec<Step>,
+}
+
+impl SearchReport {
+    pub(super) fn new(subject: Subject, found: Found, steps: Vec<Step>) -> Self {
+        let confirmed = steps.iter().rev().find(|step| step.hold == Hold::Confirm && step.outcome == Outcome::Passed);
+        let confirmed = confirmed.filter(|_| found.passed().is_some());
+        // The decisive step is the lowest one that did not pass above what is confirmed.
+        let decisive = steps.iter().filter(|step| {
+            let is_wanted = match found {
+                Found::GeneratorGaveWay { .. } => step.outcome == Outcome::GeneratorGaveWay,
+                _ => matches!(step.outcome, Outcome::Failed | Outcome::Undecided),
+            };
+            is_wanted && found.passed().is_none_or(|passed| step.factor > passed)
+        });
+        let decisive = decisive.min_by(|one, other| one.factor.total_cmp(&other.factor));
+        // Only the store's own answers follow the law: a step of a generator that gave way does not.
+        let points: Vec<Point> = steps
+            .iter()
+            .filter(|step| step.outcome != Outcome::GeneratorGaveWay)
+            .filter_map(|step| step.point)
+            .collect();
+        Self {
+            subject,
+            found,
+            rates: confirmed.map(|step| (step.questions, step.records)),
+            missed: decisive.map(|step| step.slos.clone()).unwrap_or_default(),
+            reasons: decisive.map(|step| step.reasons.clone()).unwrap_or_default(),
+            gave_way: decisive.map(|step| step.observed.pressures()).unwrap_or_default(),
+            scaling: Scaling::fit(&points).filter(|_| subject != Subject::Writes),
+            steps,
+        }
+    }
+
+    /// The time until the load has grown to the confirmed rate; `None` without a confirmed rate, or if it takes more than a
+    /// century.
+    pub fn headroom(&self, growth: Growth) -> Option<Duration> {
+        growth.until(self.found.passed()?)
+    }
+}
+
+impl CapacityReport {
+    /// Creates a report.
+    pub fn new(run: Header, hold: (Duration, Duration), growth: Option<Growth>, searches: Vec<SearchReport>) -> Self {
+        Self { version: VERSION, run, hold: (hold.0.as_secs_f64(), hold.1.as_secs_f64()), growth, searches }
+    }
+
+    /// The search of the mix, or the first one.
+    pub fn main_search(&self) -> Option<&SearchReport> {
+        self.searches.iter().find(|search| search.subject == Subject::Mix).or_else(|| self.searches.first())
+    }
+
+    /// The search with the least headroom except the mix: what gives way first when it grows alone.
+    pub fn first_to_give_way(&self) -> Option<&SearchReport> {
+        let found = |search: &SearchReport| match search.found {
+            Found::Limit { passed, .. } => Some(passed),
+            Found::BelowFirst { failed } => Some(failed),
+            Found::NoLimit { .. } | Found::GeneratorGaveWay { .. } => None,
+        };
+        let parts = self.searches.iter().filter(|search| search.subject != Subject::Mix);
+        let limited = parts.filter_map(|search| Some((found(search)?, search)));
+        limited.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, search)| search)
+    }
+
+    /// The day on which the headroom of a search ends.
+    pub fn ends_on(&self, search: &SearchReport) -> Option<NaiveDate> {
+        let headroom = chrono::TimeDelta::from_std(search.headroom(self.growth?)?).ok()?;
+        let day: DateTime<Utc> = self.run.started_at.checked_add_signed(headroom)?;
+        Some(day.date_naive())
+    }
+
+    /// The JSON form.
+    ///
+    /// # Errors
+    /// None for reports that were made by this program.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// The tables for the terminal.
+    pub fn table(&self) -> String {
+        super::table::render(self)
+    }
+
+    /// The page.
+    pub fn html(&self) -> String {
+        super::html::page(self)
+    }
+}

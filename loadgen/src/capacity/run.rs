@@ -1,0 +1,90 @@
+//! A whole search: one step after the other until the search is over. It never opens a session and writes no report.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::report::SearchReport;
+use super::search::{Found, Hold, Next, Outcome, Search};
+use super::step::{Alive, Step, Steps};
+use super::subject::Subject;
+use crate::observer::Observer;
+use crate::session::Session;
+use crate::trial::TrialError;
+
+/// Factors between which is searched.
+pub const RANGE: (f64, f64) = (1.0 / 16.0, 256.0);
+
+/// How to search.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    /// What is scaled.
+    pub subject: Subject,
+    /// How long a step holds its rate.
+    pub hold: Duration,
+    /// How long the confirming hold does.
+    pub confirm: Duration,
+    /// The first factor.
+    pub first: f64,
+}
+
+/// Searches in a session. `trial` is the number of the last trial; `alive` says whether the ingest worker still runs.
+///
+/// # Errors
+/// A drive that could not run, or a stop; a store that fails is a result.
+pub async fn search(
+    plan: Plan,
+    session: &Session,
+    trial: &mut u32,
+    alive: &mut Alive<'_>,
+    (observer, stop): (&dyn Observer, &CancellationToken),
+) -> Result<SearchReport, TrialError> {
+    let steps = Steps { session, subject: plan.subject, observer, stop };
+    let mut search = Search::new(plan.first, RANGE);
+    let mut taken: Vec<Step> = Vec::new();
+    loop {
+        match search.next() {
+            Next::Done(found) => {
+                observer.step_finished(&format!("{}: {}", plan.subject, conclusion(&found)));
+                return Ok(SearchReport::new(plan.subject, found, taken));
+            }
+            Next::Try(factor, hold) => {
+                let length = if hold == Hold::Confirm { plan.confirm } else { plan.hold };
+                let purpose = if hold == Hold::Confirm { "confirming" } else { "trying" };
+                observer.step_finished(&format!("{}: {purpose} {factor:.2}x", plan.subject));
+                let tried = Box::pin(steps.decide((factor, hold, length), trial, alive)).await?;
+                observer.step_finished(&describe(&tried));
+                search.record(factor, hold, tried.outcome);
+                taken.push(tried);
+            }
+        }
+    }
+}
+
+/// A step in a line.
+fn describe(step: &Step) -> String {
+    let Step { factor, questions, records, .. } = step;
+    let why = step.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
+    let rate = format!("{factor:.2}x ({questions:.0} questions/s, {records:.0} records/s)");
+    match step.outcome {
+        Outcome::Passed => format!("{rate} passed"),
+        Outcome::Failed => format!("{rate} failed{why}"),
+        Outcome::Undecided => format!("{rate} stays undecided and counts as failed{why}"),
+        Outcome::GeneratorGaveWay => format!("{rate}: the generator gave way{why}"),
+    }
+}
+
+/// A result in a sentence.
+pub(super) fn conclusion(found: &Found) -> String {
+    match *found {
+        Found::Limit { passed, failed } => format!("holds at {passed:.2}x and fails at {failed:.2}x"),
+        Found::NoLimit { passed } => format!("holds at {passed:.2}x, the highest rate that is tried"),
+        Found::BelowFirst { failed } => format!("fails even at {failed:.2}x"),
+        Found::GeneratorGaveWay { passed: Some(passed), at } => {
+            format!("holds at {passed:.2}x; the generator gave way at {at:.2}x, which is no limit of a store")
+        }
+        Found::GeneratorGaveWay { passed: None, at } => {
+            format!("the generator gave way even at {at:.2}x, so nothing is known about the stores")
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! One step of a search: a trial at one rate, with what the stores were busy with, until it is decided and everything it wrote
+//! has landed. It never chooses a rate.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use tokio_util::sync::CancellationToken;
+
+use super::monitor::{Monitor, Observed, merges};
+use super::scaling::Point;
+use super::search::{Hold, Outcome};
+use super::subject::Subject;
+use crate::account::Settled;
+use crate::drive::Driven;
+use crate::observer::Observer;
+use crate::plan::Totals;
+use crate::scenario::{Scenario, exact_duration};
+use crate::session::Session;
+use crate::trial::{Trial, TrialError};
+use crate::verdict::{Findings, Overall, Validity, Verdict};
+
+/// Seconds in which the records of a step must land: the age at which a batch is sealed, twice.
+const LANDING: Duration = Duration::from_mins(1);
+/// How often an undecided step is repeated at twice the length.
+const LENGTHENED: u32 = 2;
+/// Longest wait for ClickHouse's merges after a step; they never end on busy tables.
+const MERGING: Duration = Duration::from_secs(30);
+/// Interval between two looks at the merges.
+const POLL: Duration = Duration::from_millis(500);
+/// Warm-up of all steps but the first: the stores are warm, and only connections are new.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// A step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// Number of its trial, from 1.
+    pub trial: u32,
+    /// The factor on the scenario's rate.
+    pub factor: f64,
+    /// What the hold is for.
+    pub hold: Hold,
+    /// Seconds for which the rate was held.
+    pub seconds: f64,
+    /// What it says about its rate.
+    pub outcome: Outcome,
+    /// Why it did not pass, a sentence each.
+    pub reasons: Vec<String>,
+    /// Names of the SLOs that it missed or could not decide.
+    pub slos: Vec<String>,
+    /// Questions per second, as offered.
+    pub questions: f64,
+    /// Records per second that the stores acknowledged.
+    pub records: f64,
+    /// Each SLO's 95th percentile, in microseconds.
+    pub p95_us: Vec<(String, Option<u64>)>,
+    /// Load and throughput of the questions; `None` if nothing was answered.
+    pub point: Option<Point>,
+    /// What the stores and the machine were busy with.
+    pub observed: Observed,
+}
+
+/// What steps have in common.
+pub(super) struct Steps<'a> {
+    pub(super) session: &'a Session,
+    pub(super) subject: Subject,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// Says why the ingest worker no longer runs.
+pub type Alive<'a> = dyn FnMut() -> Result<(), String> + Send + 'a;
+
+impl Steps<'_> {
+    /// Holds a rate until it is decided, at most four times as long as `length`. `trial` is the number of the last trial.
+    pub(super) async fn decide(
+        &self,
+        (factor, hold, length): (f64, Hold, Duration),
+        trial: &mut u32,
+        alive: &mut Alive<'_>,
+    ) -> Result<Step, TrialError> {
+        let mut lengthened = 0;
+        loop {
+            *trial += 1;
+            let length = length * 2_u32.pow(lengthened);
+            let step = Box::pin(self.run((factor, hold, length), *trial, alive)).await?;
+            if step.outcome != Outcome::Undecided || lengthened == LENGTHENED {
+                return Ok(step);
+            }
+            lengthened += 1;
+            let longer = exact_duration(length * 2);
+            self.observer.step_finished(&format!("undecided, so the rate is held again for {longer}"));
+        }
+    }
+
+    async fn run(
+        &self,
+        (factor, hold, length): (f64, Hold, Duration),
+        number: u32,
+        alive: &mut Alive<'_>,
+    ) -> Result<Step, TrialError> {
+        let mut scenario = self.subject.step(self.session.scenario(), factor, length);
+        if number > 1 {
+            scenario.warm_up = scenario.warm_up.min(WARM_UP);
+        }
+        let context = self.session.context();
+        let (stores, names) = (context.stores, context.names);
+        let mut trial = Trial::numbered(number, scenario.clone(), self.session, self.observer, self.stop).await?;
+        let monitor = Monitor::start(stores, names).await;
+        let driven = Box::pin(trial.drive()).await;
+        let mut observed = monitor.finish().await;
+        let driven = driven?;
+        if let Err(dead) = alive() {
+            trial.fail(dead);
+        }
+        let settled = trial.settle(&driven).await?;
+        if let Some(settled) = settled {
+            (observed.lag, observed.landed_after) = (settled.behind, settled.took.as_secs_f64());
+        }
+        settled.and_then(too_late).into_iter().for_each(|late| trial.fail(late));
+        observed.pool_share = pool_share(&driven);
+        wait_for_merges(stores, names, self.stop).await;
+        if hold == Hold::Confirm {
+            // Its differences are failures of the trial.
+            drop(Box::pin(trial.account(&driven)).await?);
+        }
+        Ok(step((number, factor, hold), &scenario, trial.findings(&driven), &driven, observed))
+    }
+}
+
+/// The failure of records that did not land in time, or never.
+fn too_late(settled: Settled) -> Option<String> {
+    if !settled.is_complete() {
+        let missing = settled.produced - settled.arrived;
+        return Some(format!("{missing} records never landed, nor were they dead-lettered"));
+    }
+    let took = settled.took.as_secs_f64();
+    let limit = exact_duration(LANDING);
+    (settled.took > LANDING).then(|| {
+        format!("the last record landed {took:.0} s after the drive, and the limit is {limit}: ingest does not keep up")
+    })
+}
+
+async fn wait_for_merges(stores: &Stores, names: &Names, stop: &CancellationToken) {
+    let merged = async {
+        while merges(stores, names).await.is_some_and(|merges| merges > 0) {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(MERGING, merged) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Largest share of a question's latency that was a wait for a connection of the generator, at the 95th percentile.
+fn pool_share(driven: &Driven) -> f64 {
+    let share = |recorder: &crate::measure::Recorder| {
+        let measured = recorder.measured();
+        let (waited, latency) = (measured.waited.quantile(0.95)?, measured.latency.quantile(0.95)?);
+        Some(waited.as_secs_f64() / latency.as_secs_f64().max(1e-6))
+    };
+    driven.measured.questions.iter().filter_map(share).fold(0.0, f64::max).min(1.0)
+}
+
+fn step(
+    (trial, factor, hold): (u32, f64, Hold),
+    scenario: &Scenario,
+    findings: Findings,
+    driven: &Driven,
+    observed: Observed,
+) -> Step {
+    let seconds = scenario.duration.as_secs_f64();
+    let outcome = match findings.overall() {
+        Overall::Pass => Outcome::Passed,
+        Overall::Fail => Outcome::Failed,
+        Overall::Inconclusive => Outcome::Undecided,
+        Overall::Invalid => Outcome::GeneratorGaveWay,
+    };
+    let measured = || driven.measured.questions.iter().map(crate::measure::Recorder::measured);
+    let answered: u64 = measured().map(|one| one.latency.len()).sum();
+    // Little's law: the seconds that all answers took, by the seconds of the drive, were in progress on average.
+    let in_progress = measured().map(|one| one.latency.mean().as_secs_f64() * one.latency.len() as f64).sum::<f64>();
+    let point = Point { load: in_progress / seconds, throughput: answered as f64 / seconds };
+    let records: u64 = driven.acknowledged.iter().map(Totals::all).sum();
+    let missed = findings.slos.iter().filter(|one| Some(one.test.verdict) == counted(outcome));
+    let slos: Vec<String> = missed.map(|one| one.slo.name.clone()).collect();
+    Step {
+        trial,
+        factor,
+        hold,
+        seconds,
+        outcome,
+        slos,
+        questions: scenario.probes.values().sum(),
+        records: records as f64 / seconds,
+        p95_us: findings.slos.iter().map(|one| (one.slo.name.clone(), one.latency.p95_us)).collect(),
+        point: (answered > 0 && point.load > 0.0).then_some(point),
+        observed,
+        reasons: reasons(outcome, findings),
+    }
+}
+
+/// The verdict on an SLO that keeps a step from passing.
+fn counted(outcome: Outcome) -> Option<Verdict> {
+    match outcome {
+        Outcome::Failed => Some(Verdict::Fail),
+        Outcome::Undecided => Some(Verdict::Inconclusive),
+        Outcome::Passed | Outcome::GeneratorGaveWay => None,
+    }
+}
+
+/// Why a step did not pass: what no latency outweighs, the generator's faults, and the SLOs.
+fn reasons(outcome: Outcome, findings: Findings) -> Vec<String> {
+    let mut reasons = findings.failures;
+    if let Validity::Invalid(faults) = findings.validity {
+        reasons.extend(faults);
+    }
+    let Some(verdict) = counted(outcome) else { return reasons };
+    let slos = findings.slos.into_iter().filter(|one| one.test.verdict == verdict);
+    reasons.extend(slos.map(|one| format!("{}: {}", one.slo.name, one.test.reason)));
+    let availability = findings.availability.into_iter().filter(|one| one.test.verdict == verdict);
+    let availability = availability.filter(|_| outcome == Outcome::Failed);
+    reasons.extend(availability.map(|one| format!("availability of {}: {}", one.store, one.test.reason)));
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_land_late_or_never_fail_a_step() {
+        let settled =
+            |arrived, seconds| Settled { produced: 10, arrived, behind: 5, took: Duration::from_secs(seconds) };
+        assert_eq!(too_late(settled(10, 31)), None);
+        insta::assert_snapshot!(too_late(settled(10, 75)).unwrap(), @"the last record landed 75 s after the drive, and the limit is 1 min: ingest does not keep up");
+        insta::assert_snapshot!(too_late(settled(7, 5)).unwrap(), @"3 records never landed, nor were they dead-lettered");
+    }
+}

@@ -1,0 +1,162 @@
+//! What the machine's processes and its resources were busy with: processor time by program, and pressure stall
+//! information. It reads `/proc` (proc(5), and the kernel's documentation of PSI) and decides nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Programs by a part of their command line; the first that fits counts.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("kafka.Kafka", "kafka"),
+    ("elasticsearch", "elasticsearch"),
+    ("clickhouse", "clickhouse"),
+    ("postgres", "postgres"),
+    ("redis-server", "redis"),
+    ("--until-stdin-closes", "ingest worker"),
+    ("sluice", "generator"),
+];
+
+/// Readings of counters that only grow.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Usage {
+    /// Clock ticks of all processors, and those that were idle, waited for the disk, or were stolen.
+    total: u64,
+    idle: u64,
+    waiting: u64,
+    /// Clock ticks by process: program and ticks.
+    processes: BTreeMap<u32, (&'static str, u64)>,
+    /// Microseconds in which some task was stalled for a processor, the disk or memory.
+    stalled: [u64; 3],
+    /// Microseconds since the machine started.
+    micros: u64,
+}
+
+/// What a machine did between two readings; shares are 0 to 1.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MachineUsage {
+    /// Share of all processors that was busy.
+    pub busy: f64,
+    /// Share of all processors that was idle only because of the disk.
+    pub waiting_for_disk: f64,
+    /// Processors that each program used, on average. Programs are those of the whole machine.
+    pub processors: BTreeMap<String, f64>,
+    /// Processors that the busiest single process of each program used.
+    pub busiest_process: BTreeMap<String, f64>,
+    /// Share of the time in which some task waited for a processor (PSI).
+    pub stalled_for_processor: f64,
+    /// Share of the time in which some task waited for the disk (PSI).
+    pub stalled_for_disk: f64,
+    /// Share of the time in which some task waited for memory (PSI).
+    pub stalled_for_memory: f64,
+}
+
+impl Usage {
+    /// Reads all counters; `None` where the system has none.
+    pub(super) fn read() -> Option<Self> {
+        let machine = fs::read_to_string("/proc/stat").ok()?;
+        let uptime = fs::read_to_string("/proc/uptime").ok()?;
+        let [total, idle, waiting] = ticks(&machine)?;
+        let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+        let stalled = ["cpu", "io", "memory"]
+            .map(|kind| fs::read_to_string(format!("/proc/pressure/{kind}")).ok().and_then(|text| pressure(&text)));
+        Some(Self {
+            total,
+            idle,
+            waiting,
+            processes: processes(),
+            stalled: stalled.map(Option::unwrap_or_default),
+            micros: (seconds * 1e6) as u64,
+        })
+    }
+
+    /// What happened since `start`. Processes that started or ended in between are left out.
+    pub(super) fn since(&self, start: &Self, cpus: usize) -> MachineUsage {
+        let total = self.total.saturating_sub(start.total).max(1) as f64;
+        let share = |now: u64, then: u64| now.saturating_sub(then) as f64 / total;
+        let [idle, waiting] = [share(self.idle, start.idle), share(self.waiting, start.waiting)];
+        let (mut processors, mut busiest) = (BTreeMap::new(), BTreeMap::new());
+        for (process, (program, ticks)) in &self.processes {
+            let Some((_, before)) = start.processes.get(process) else { continue };
+            let used = share(*ticks, *before) * cpus as f64;
+            *processors.entry((*program).to_owned()).or_insert(0.0) += used;
+            let most: &mut f64 = busiest.entry((*program).to_owned()).or_insert(0.0);
+            *most = most.max(used);
+        }
+        let micros = self.micros.saturating_sub(start.micros).max(1) as f64;
+        let stalled = |kind: usize| (self.stalled[kind].saturating_sub(start.stalled[kind]) as f64 / micros).min(1.0);
+        MachineUsage {
+            busy: (1.0 - idle - waiting).max(0.0),
+            waiting_for_disk: waiting,
+            processors,
+            busiest_process: busiest,
+            stalled_for_processor: stalled(0),
+            stalled_for_disk: stalled(1),
+            stalled_for_memory: stalled(2),
+        }
+    }
+}
+
+/// All, idle and disk-waiting clock ticks: `cpu  user nice system idle iowait irq softirq steal`.
+fn ticks(stat: &str) -> Option<[u64; 3]> {
+    let line = stat.lines().next()?;
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).map_while(|tick| tick.parse().ok()).collect();
+    Some([ticks.iter().sum(), *ticks.get(3)?, *ticks.get(4)?])
+}
+
+/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=12345`.
+fn pressure(text: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with("some"))?;
+    line.rsplit_once("total=")?.1.trim().parse().ok()
+}
+
+fn processes() -> BTreeMap<u32, (&'static str, u64)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let process = |entry: fs::DirEntry| {
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let command = fs::read(entry.path().join("cmdline")).ok()?;
+        let program = program(&String::from_utf8_lossy(&command))?;
+        Some((id, (program, own_ticks(&fs::read_to_string(entry.path().join("stat")).ok()?)?)))
+    };
+    entries.filter_map(process).collect()
+}
+
+fn program(command: &str) -> Option<&'static str> {
+    PROGRAMS.iter().find(|(part, _)| command.contains(part)).map(|(_, program)| *program)
+}
+
+/// User and system ticks of `/proc/PID/stat`; the command's name is in parentheses and may contain anything.
+fn own_ticks(stat: &str) -> Option<u64> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_as_the_kernel_writes_them() {
+        assert_eq!(ticks("cpu  10 1 5 80 4 0 0 0 0 0\ncpu0 1 1"), Some([100, 80, 4]));
+        assert_eq!(pressure("some avg10=1.00 avg60=0.50 avg300=0.10 total=123\nfull avg10=0 total=1"), Some(123));
+        assert_eq!(own_ticks("7 (a) b) R 1 2 3 4 5 6 7 8 9 10 30 12 0 0"), Some(42));
+        assert_eq!(program("/usr/bin/java\0-Xmx1g\0kafka.Kafka\0server.properties"), Some("kafka"));
+        assert_eq!(program("postgres: sluice_app load 127.0.0.1(4) SELECT"), Some("postgres"));
+        assert_eq!(program("/bin/bash"), None);
+    }
+
+    #[test]
+    fn shares_are_those_between_two_readings() {
+        let start =
+            Usage { total: 1_000, idle: 500, processes: BTreeMap::from([(1, ("kafka", 10))]), ..Usage::default() };
+        let mut end = Usage { total: 1_200, idle: 550, waiting: 10, micros: 1_000_000, ..start.clone() };
+        end.stalled = [250_000, 0, 0];
+        end.processes.insert(1, ("kafka", 110));
+        end.processes.insert(2, ("redis", 7));
+        let usage = end.since(&start, 2);
+        assert!((usage.busy - 0.7).abs() < 1e-9 && (usage.waiting_for_disk - 0.05).abs() < 1e-9);
+        assert_eq!(usage.processors, BTreeMap::from([("kafka".to_owned(), 1.0)]));
+        assert!((usage.stalled_for_processor - 0.25).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,177 @@
+//! `sluice capacity`: searches the highest rate at which every SLO of a scenario still holds, for the mix, for each store's
+//! questions and for the writes. The search itself is loadgen's.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use sluice_loadgen::{
+    capacity::{
+        growth::Growth,
+        report::{CapacityReport, SearchReport},
+        run::{self as search, Plan},
+        search::Found,
+        subject::Subject,
+    },
+    observer::Observer as _,
+    scenario::Scenario,
+};
+
+use crate::{
+    arguments,
+    exit::{Exit, Failure, OrExit},
+    report as report_files,
+    run::{self, Options as RunOptions, Run, interruptible, trial_failure},
+    scenarios::{self, Chosen},
+    screen,
+    settings::{Overrides, Settings},
+    worker::Worker,
+};
+
+/// Longest time for which a rate is held.
+const LONGEST_HOLD: Duration = Duration::from_hours(24);
+
+/// What to search, and how.
+#[derive(Debug, Args)]
+// The options of a run, which are part of these, are a group of the same name otherwise.
+#[group(id = "capacity")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    run: RunOptions,
+    /// What grows: mix, postgres, redis, elasticsearch, clickhouse (the questions to that store) or writes; separated by
+    /// commas. Without it, all of them, one after the other
+    #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = subject)]
+    of: Vec<Subject>,
+    /// How long a step holds its rate, as in 60s; without it, as long as the scenario's drive
+    #[arg(long, value_name = "TIME", value_parser = hold)]
+    hold: Option<Duration>,
+    /// How long the rate that was found is held to confirm it; without it, three times as long as a step
+    #[arg(long, value_name = "TIME", value_parser = hold)]
+    confirm: Option<Duration>,
+    /// Growth of the load, as in "3 %/month": prints the day on which the headroom ends
+    #[arg(long, value_name = "GROWTH", value_parser = Growth::parse)]
+    growth: Option<Growth>,
+    /// The rate of the first step, as a factor on the scenario's
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
+    from: f64,
+}
+
+fn subject(text: &str) -> Result<Subject, &'static str> {
+    Subject::from_name(text).ok_or("write mix, postgres, redis, elasticsearch, clickhouse or writes")
+}
+
+fn hold(text: &str) -> Result<Duration, &'static str> {
+    let range = Duration::from_secs(1)..=LONGEST_HOLD;
+    arguments::duration(text)
+        .and_then(|hold| if range.contains(&hold) { Ok(hold) } else { Err("write a time from 1s to 24h") })
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let (low, high) = search::RANGE;
+    let factor = text.parse().ok().filter(|factor| (low..=high).contains(factor));
+    factor.ok_or_else(|| format!("write a factor from {low} to {high}"))
+}
+
+/// What is to be searched, checked.
+struct Order {
+    subjects: Vec<Subject>,
+    hold: Duration,
+    confirm: Duration,
+    first: f64,
+    growth: Option<Growth>,
+}
+
+impl Order {
+    /// Checks the options against the scenario, before anything starts.
+    fn new(options: &Options, scenario: &Scenario) -> anyhow::Result<Self> {
+        let hold = options.hold.unwrap_or(scenario.duration);
+        let confirm = options.confirm.unwrap_or(hold * 3);
+        let mut subjects = options.of.clone();
+        if subjects.is_empty() {
+            subjects = Subject::all(scenario);
+        }
+        if confirm < hold {
+            return Err(anyhow!(
+                "confirm a rate that is held for {hold:?} in only {confirm:?}; choose a longer --confirm"
+            ));
+        }
+        for subject in &subjects {
+            let cause = || format!("search the capacity of {}", scenario.name);
+            subject.check(scenario, hold).with_context(cause)?;
+        }
+        Ok(Self { subjects, hold, confirm, first: options.from, growth: options.growth })
+    }
+}
+
+/// Searches. The exit code tells whether the scenario's own rate holds.
+pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
+    let Chosen { scenario, .. } = scenarios::choose(options.run.choice()).or_exit(Exit::Usage)?;
+    let order = Order::new(&options, &scenario).or_exit(Exit::Usage)?;
+    let run = Box::pin(Run::prepare(&options.run, settings)).await?;
+    let searched = Box::pin(report(&run, &order, overrides)).await;
+    run.end().await;
+    Ok(exit(&searched?.searches))
+}
+
+/// FAIL if a search shows that less than the scenario's own rate holds, INVALID if the generator kept one from telling.
+fn exit(searches: &[SearchReport]) -> Exit {
+    let is_held = |search: &SearchReport| search.found.passed().is_some_and(|passed| passed >= 1.0);
+    let missed: Vec<&SearchReport> = searches.iter().filter(|search| !is_held(search)).collect();
+    if missed.is_empty() {
+        Exit::Pass
+    } else if missed.iter().all(|search| matches!(search.found, Found::GeneratorGaveWay { .. })) {
+        Exit::Invalid
+    } else {
+        Exit::Fail
+    }
+}
+
+async fn report(run: &Run, order: &Order, overrides: &Overrides) -> Result<CapacityReport, Failure> {
+    let folder = run::create_report_folder(&run.settings.verify.runs)?;
+    let report = Box::pin(search_all(run, order, overrides, &folder)).await;
+    if report.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
+        // An interrupted search has no report; remove the worker's log as well.
+        drop(std::fs::remove_dir_all(&folder));
+    }
+    report
+}
+
+async fn search_all(run: &Run, order: &Order, overrides: &Overrides, folder: &Path) -> Result<CapacityReport, Failure> {
+    let header = run::header(run, chrono::Utc::now())?;
+    run.live.step_started("starting the ingest worker");
+    let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
+    let mut worker = interruptible(&run.stop, starting).await?;
+    run.live.step_finished(&format!("ingest worker ready, {}", worker.describe()));
+    let searched = Box::pin(searches(run, order, &mut worker)).await;
+    run.live.step_started("draining the ingest worker");
+    match worker.stop().await {
+        Ok(status) => run.live.step_finished(&format!("ingest worker drained, {status}")),
+        Err(error) => run.live.step_finished(&format!("{error:#}")),
+    }
+    let report = CapacityReport::new(header, (order.hold, order.confirm), order.growth, searched?);
+    publish(&report, folder)?;
+    Ok(report)
+}
+
+async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> Result<Vec<SearchReport>, Failure> {
+    let (mut trial, mut found) = (0, Vec::new());
+    for &subject in &order.subjects {
+        let plan = Plan { subject, hold: order.hold, confirm: order.confirm, first: order.first };
+        let mut alive = || worker.check().map_err(|error| format!("{error:#}"));
+        let shown = (&run.live as _, &run.stop);
+        let searching = search::search(plan, &run.session, &mut trial, &mut alive, shown);
+        found.push(Box::pin(searching).await.map_err(trial_failure)?);
+    }
+    Ok(found)
+}
+
+/// Writes the tables to the terminal, and the report as JSON and as a page into its folder.
+fn publish(report: &CapacityReport, folder: &Path) -> anyhow::Result<()> {
+    // Print the tables even if the report can't be written.
+    let shown = screen::print(&report.table());
+    let page = folder.join("capacity.html");
+    report_files::write(&folder.join("capacity.json"), &report.json()?)?;
+    report_files::write(&page, &report.html())?;
+    shown?;
+    Ok(screen::print(&format!("report: {}", page.display()))?)
+}

@@ -1,0 +1,52 @@
+//! `sluice capacity` decides each rate, says what gave way, and leaves nothing behind when it is stopped.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::program::{SCENARIO, World};
+
+/// The lowest rate that is tried, so that a search in which it fails ends after one step.
+const LOWEST: [&str; 6] = ["--from", "0.0625", "--hold", "5s", "--confirm", "5s"];
+/// Batches that are sealed long after the account has given up.
+const NEVER_SEALED: &str = r#"
+[ingest.pipelines.communication-events]
+max_age = "10m"
+[ingest.pipelines.agent-metrics]
+max_age = "10m"
+[ingest.pipelines.customer-interactions]
+max_age = "10m"
+"#;
+
+fn capacity<'a>(of: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let verb = ["capacity", "scenario.toml", "--no-up", "--of", of];
+    [&verb[..], &LOWEST[..], more].concat()
+}
+
+#[tokio::test]
+async fn records_that_do_not_land_fail_a_rate_although_every_slo_holds() {
+    let world = World::new().await;
+    std::fs::write(world.folder.path().join("sluice.toml"), NEVER_SEALED).unwrap();
+    let (code, output) = world.run(&capacity("writes", &["--growth", "3 %/month"]), SCENARIO).wait_for_exit().await;
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("writes: fails even at 0.06x") && output.contains("there is no headroom"), "{output}");
+    let run = std::fs::read_dir(world.folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let json = std::fs::read_to_string(run.join("capacity.json")).unwrap();
+    let search = &serde_json::from_str::<serde_json::Value>(&json).unwrap()["searches"][0];
+    assert_eq!(search["steps"].as_array().unwrap().len(), 1, "{search:#}");
+    assert!(search["reasons"][0].as_str().unwrap().contains("never landed"), "{search:#}");
+    assert_eq!(search["steps"][0]["observed"]["unread"], serde_json::json!([]), "every store was read: {search:#}");
+    assert!(std::fs::read_to_string(run.join("capacity.html")).unwrap().contains("fails even at 0.06x"));
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn an_interrupted_search_exits_with_130_and_leaves_no_report() {
+    let world = World::new().await;
+    let mut run = world.run(&capacity("mix", &[]), SCENARIO);
+    run.wait_for_line("mix: trying 0.06x").await;
+    kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
+    let (code, output) = run.wait_for_exit().await;
+    assert_eq!(code, 130, "{output}");
+    assert_eq!(std::fs::read_dir(world.folder.path().join("runs")).unwrap().count(), 0, "a partial report was written");
+    world.sweep_and_drop().await;
+}
