@@ -17,8 +17,8 @@ const WINDOW: u64 = 16;
 const FOREIGN_ROWS: u32 = 40;
 /// Time after which a worker with [`settings`] no longer trusts a token.
 const FORGOTTEN: Duration = Duration::from_secs(9);
-/// Selects the running statements of a rebuild that fill its new table.
-const FILLS: &str = "FROM system.processes WHERE query_kind = 'Insert' AND position(query, '__rebuild_') > 0 \
+/// Selects the running statement of a rebuild that fills the slow view's new table. The other fills end at once.
+const FILLS: &str = "FROM system.processes WHERE query_kind = 'Insert' AND position(query, 'counted__rebuild_') > 0 \
                      AND position(query, currentDatabase()) > 0";
 
 fn settings() -> Settings {
