@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::checks::Reply;
 use super::clock::Clock;
 use super::engine::{self, Finished, InFlight, Outbox};
+use super::priority;
 use super::probes::{self, Questions, Schedule};
 use super::shared::{ProbeCounts, Shared};
 use super::users;
@@ -150,6 +151,7 @@ impl Member {
         opened: oneshot::Sender<Result<(), QueryError>>,
         mut phases: mpsc::Receiver<Phase>,
     ) {
+        priority::raise_this_thread();
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return drop(opened.send(Err(QueryError::Runtime(error)))),

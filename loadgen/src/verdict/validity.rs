@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Share of an SLO's limit that the generator itself may add to a latency, at the 99th percentile.
-const MAX_OWN_SHARE: f64 = 0.1;
+const MAX_OWN_SHARE: f64 = 0.05;
 /// Share of probes and tasks that may be later.
 const MAX_LATE: f64 = 0.01;
 /// Maximum probability of so many late ones by chance.
