@@ -34,7 +34,8 @@ What is dropped: before a run, everything that earlier runs created in its names
 their topics, consumer groups, tables, indices, keys, search indexes and empty buckets. Each store has a marker that the \
 namespace was created for runs, and only objects with the namespace's mark, or in its inventory on Kafka, are dropped. \
 Databases and other objects stay. A namespace that contains objects but no marker is refused with exit code 4, and \
-nothing is dropped. What a run creates stays until the next run.";
+nothing is dropped. What a run creates stays until the next run. If that has the same population, PostgreSQL, ClickHouse \
+and Elasticsearch keep its records, and only what was added since is deleted; --reload drops them too.";
 
 /// Options of a run.
 #[derive(Debug, Args)]
@@ -45,6 +46,9 @@ pub(crate) struct Options {
     /// Don't start the local stack: the stores of sluice.toml are already running
     #[arg(long)]
     no_up: bool,
+    /// Load the population even if an earlier run of the namespace has loaded the same one
+    #[arg(long)]
+    reload: bool,
 }
 
 impl Options {
@@ -80,7 +84,7 @@ impl Run {
         for warning in verdict::warnings(&scenario).into_iter().chain(warning) {
             live.print(&format!("warning: {warning}"));
         }
-        let planning = Planning::start(&scenario);
+        let planning = Planning::start(&scenario).reloading(options.reload);
         if !options.no_up && settings.is_local() {
             interruptible(&stop, start_stack(&settings, &live)).await?;
         }
@@ -116,7 +120,7 @@ pub(crate) async fn interruptible<T>(
 fn interrupted() -> Failure {
     Failure {
         exit: Exit::Interrupted,
-        error: anyhow!("finish the run: it was interrupted; the next run starts from scratch"),
+        error: anyhow!("finish the run: it was interrupted; the next run keeps what is loaded, and nothing else"),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The bulk load: writes the population and its past into all stores concurrently, before the drive.
-//! It never checks for existing data; it expects the empty tables of a fresh namespace.
+//! It continues where an interrupted load ended, and loads nothing that the ledger records as loaded.
 
 mod clickhouse;
+mod copies;
 mod elasticsearch;
 mod error;
 mod job;
+mod ledger;
 mod postgres;
 mod progress;
 mod redis;
@@ -14,6 +16,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use sluice_schemas::Store;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::population::{Population, Tenant};
 use crate::scenario::Scenario;
 use job::Job;
+use ledger::Ledger;
 use progress::LoadProgress;
 
 pub use clickhouse::LOADED_TOPIC;
@@ -57,23 +61,38 @@ pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
     .into()
 }
 
-/// Loads all stores concurrently.
+/// Stores whose records a later session may keep. The others are loaded anew: records of the Redis cache expire, and the
+/// rest hold nothing before a drive.
+pub const KEPT: [Store; 3] = [Store::Postgres, Store::ClickHouse, Store::Elasticsearch];
+
+/// Whether the stores of a run's namespace hold the population of that digest, or the part of it at which a load was
+/// interrupted.
+pub async fn is_known(stores: &Stores, names: &Names, digest: &str) -> Result<bool, LoadError> {
+    ledger::knows(stores, names, digest).await
+}
+
+/// Loads all stores concurrently, after deleting what a drive has added to records that are there already. `digest` is that
+/// of the population.
 pub async fn load(
-    stores: &Stores,
-    names: &Names,
+    (stores, names): (&Stores, &Names),
     scenario: &Scenario,
-    population: &Population,
+    (population, digest): (&Population, &str),
     stop: &CancellationToken,
     progress: &OnProgress<'_>,
 ) -> Result<Loaded, LoadError> {
     let started = Instant::now();
+    let ledger = Ledger::open(stores, names, digest).await?;
     let progressed = LoadProgress::default();
     let count = |kind: &str, more: u64| {
         progressed.add(kind, more);
         progress(kind, more);
     };
     let until = scenario.start + scenario.span;
-    let job = Job { stores, names, population, until, stop, progress: &count };
+    let job = Job { stores, names, population, until, stop, progress: &count, ledger: &ledger };
+    if !ledger.is_empty() {
+        let restoring = Box::pin(async { tokio::try_join!(postgres::restore(job), clickhouse::restore(job)) });
+        stop.run_until_cancelled(restoring).await.ok_or(LoadError::Stopped)??;
+    }
     let all = async {
         tokio::try_join!(
             progressed.track("PostgreSQL", postgres::load(job)),
@@ -83,7 +102,7 @@ pub async fn load(
         )
     };
     tokio::select! {
-        loaded = all => loaded.map(|_| ())?,
+        loaded = Box::pin(all) => loaded.map(|_| ())?,
         () = progressed.wait_until_stalled() => return Err(LoadError::Stalled { unfinished: progressed.unfinished() }),
         () = stop.cancelled() => return Err(LoadError::Stopped),
     }

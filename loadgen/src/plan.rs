@@ -28,6 +28,8 @@ use crate::{
 use askers::Askers;
 use warp::Warp;
 
+pub use digest::Digests;
+
 /// A record and its intended start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned<T> {

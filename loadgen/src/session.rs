@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::load::{self, LoadError};
 use crate::number::separated;
 use crate::observer::Observer;
-use crate::plan::Plan;
+use crate::plan::{Digests, Plan};
 use crate::population::Population;
 use crate::run_context::RunContext;
 use crate::scenario::Scenario;
@@ -52,7 +52,8 @@ pub enum SessionError {
 #[derive(Debug)]
 pub struct Planning {
     scenario: Scenario,
-    planned: JoinHandle<(Arc<Plan>, String)>,
+    planned: JoinHandle<(Arc<Plan>, Digests)>,
+    reload: bool,
 }
 
 impl Planning {
@@ -62,16 +63,23 @@ impl Planning {
             let scenario = scenario.clone();
             move || {
                 let plan = Plan::new(&scenario, &Population::new(&scenario));
-                let digest = plan.digest();
-                (Arc::new(plan), digest)
+                let digests = plan.digests();
+                (Arc::new(plan), digests)
             }
         });
-        Self { scenario: scenario.clone(), planned }
+        Self { scenario: scenario.clone(), planned, reload: false }
+    }
+
+    /// Loads the population even if the stores hold it.
+    #[must_use]
+    pub fn reloading(self, reload: bool) -> Self {
+        Self { reload, ..self }
     }
 }
 
 impl Session {
-    /// Reserves the namespace, drops what earlier runs created there, applies the schemas and loads the population.
+    /// Reserves the namespace, drops what earlier runs created there, applies the schemas and loads the population. A
+    /// population that the stores hold already, or a part of it, is kept, and only what is missing is loaded.
     /// `groups` are the consumer groups that may exist in the namespace. A namespace that was not created for runs is
     /// refused.
     pub async fn open(
@@ -82,11 +90,15 @@ impl Session {
         stop: &CancellationToken,
     ) -> Result<Self, SessionError> {
         let opening = async {
-            let (reservation, names) = reset_namespace(stores, names, groups, observer).await?;
-            let (plan, digest) = join(planning.planned).await;
+            observer.step_started("applying the schemas");
+            let reservation = reserve(stores, names).await?;
+            let (plan, digests) = join(planning.planned).await;
+            let is_kept = !planning.reload && is_known(stores, names, &digests.population).await?;
+            let keep: &[Store] = if is_kept { &load::KEPT } else { &[] };
+            let names = reset_namespace((stores, names), keep, groups, observer).await?;
             let (stores, scenario) = (stores.clone(), planning.scenario);
-            let session = Self { stores, names, scenario, plan, digest, reservation };
-            session.load(observer, stop).await?;
+            let session = Self { stores, names, scenario, plan, digest: digests.plan, reservation };
+            session.load(&digests.population, is_kept, observer, stop).await?;
             Ok(session)
         };
         let opened = stop.run_until_cancelled(Box::pin(opening)).await;
@@ -94,15 +106,23 @@ impl Session {
         opened.filter(|opened| opened.is_ok() || !stop.is_cancelled()).unwrap_or(Err(SessionError::Stopped))
     }
 
-    async fn load(&self, observer: &dyn Observer, stop: &CancellationToken) -> Result<(), SessionError> {
+    async fn load(
+        &self,
+        digest: &str,
+        is_kept: bool,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<(), SessionError> {
         observer.step_started("loading the population and its past");
         let population = self.plan.population();
         observer.load_started(&load::expected_records(population));
         let loaded = |kind: &str, more: u64| observer.loaded(kind, more);
-        let loading = load::load(&self.stores, &self.names, &self.scenario, population, stop, &loaded);
+        let to = (&self.stores, &self.names);
+        let loading = load::load(to, &self.scenario, (population, digest), stop, &loaded);
         let loaded = Box::pin(loading).await?;
-        let records = separated(loaded.records.values().sum());
-        observer.step_finished(&format!("{records} records loaded in {:.1} s", loaded.took.as_secs_f64()));
+        let (records, seconds) = (separated(loaded.records.values().sum()), loaded.took.as_secs_f64());
+        let kept = if is_kept { "; the others were there already" } else { "" };
+        observer.step_finished(&format!("{records} records loaded in {seconds:.1} s{kept}"));
         Ok(())
     }
 
@@ -132,16 +152,19 @@ impl Session {
     }
 }
 
+async fn is_known(stores: &Stores, names: &Names, digest: &str) -> Result<bool, SessionError> {
+    let marked = runs::resolve_names(stores, names, Store::ALL).await?;
+    Ok(load::is_known(stores, &marked, digest).await?)
+}
+
 async fn reset_namespace(
-    stores: &Stores,
-    names: &Names,
+    (stores, names): (&Stores, &Names),
+    keep: &[Store],
     groups: &[String],
     observer: &dyn Observer,
-) -> Result<(Reservation, Names), SessionError> {
-    observer.step_started("applying the schemas");
-    let reservation = reserve(stores, names).await?;
-    let names = runs::claim(stores, names, Store::ALL, groups).await?;
+) -> Result<Names, SessionError> {
+    let names = runs::claim(stores, names, Store::ALL, keep, groups).await?;
     let applied = apply::apply(stores, &names, Store::ALL).await?;
     observer.step_finished(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
-    Ok((reservation, names))
+    Ok(names)
 }

@@ -93,16 +93,12 @@ pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPo
 }
 
 /// The administrator's connection to the maintenance database.
-pub(crate) async fn postgres_admin(stores: &Stores) -> Result<PgConnection, ConnectError> {
+pub async fn postgres_admin(stores: &Stores) -> Result<PgConnection, ConnectError> {
     postgres_connection(stores, MAINTENANCE_DATABASE, Role::Admin).await
 }
 
 /// One PostgreSQL connection, for work that must stay on it, such as holding a lock.
-pub(crate) async fn postgres_connection(
-    stores: &Stores,
-    database: &str,
-    role: Role,
-) -> Result<PgConnection, ConnectError> {
+pub async fn postgres_connection(stores: &Stores, database: &str, role: Role) -> Result<PgConnection, ConnectError> {
     let options = postgres_options(stores, database, role);
     let opened = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
     let failed = |cause| postgres_failed(stores, database, cause);

@@ -14,7 +14,8 @@ use crate::stores::Stores;
 type StoreMarks = (Store, BTreeSet<Mark>);
 
 /// Claims the namespace for a run: checks every store first, then marks the namespace if it is new, then drops exactly
-/// what earlier runs created in it. `groups` are the consumer groups that the run will create.
+/// what earlier runs created in it, except in the stores of `keep`. `groups` are the consumer groups that the run will
+/// create.
 ///
 /// # Errors
 /// - [`SchemaError::PlatformNamespace`] if the namespace is the platform's own.
@@ -23,12 +24,18 @@ type StoreMarks = (Store, BTreeSet<Mark>);
 ///   object occupies a name that the run needs.
 ///
 /// In these cases nothing is changed.
-pub async fn claim(stores: &Stores, names: &Names, which: &[Store], groups: &[String]) -> Result<Names, SchemaError> {
+pub async fn claim(
+    stores: &Stores,
+    names: &Names,
+    which: &[Store],
+    keep: &[Store],
+    groups: &[String],
+) -> Result<Names, SchemaError> {
     if names.namespace().is_empty() {
         return Err(SchemaError::PlatformNamespace);
     }
     let lock = lock::acquire(stores, names, which).await?;
-    let claimed = claim_locked(stores, names, which, groups).await;
+    let claimed = claim_locked(stores, names, (which, keep), groups).await;
     lock.release().await;
     claimed
 }
@@ -36,7 +43,7 @@ pub async fn claim(stores: &Stores, names: &Names, which: &[Store], groups: &[St
 async fn claim_locked(
     stores: &Stores,
     names: &Names,
-    which: &[Store],
+    (which, keep): (&[Store], &[Store]),
     groups: &[String],
 ) -> Result<Names, SchemaError> {
     let marks = marks(stores, names, which).await?;
@@ -44,7 +51,8 @@ async fn claim_locked(
     refuse_foreign(stores, names, &marks, groups).await?;
     let mark = |store| async move { in_store!(store, run::create_marker(stores, names)) };
     in_each(which, "mark the namespace", mark).await?;
-    clear(stores, names, which).await?;
+    let cleared: Vec<Store> = which.iter().copied().filter(|store| !keep.contains(store)).collect();
+    clear(stores, names, &cleared).await?;
     if which.contains(&Store::Kafka) {
         schema::kafka::run::record_groups(stores, names, groups).await?;
     }
@@ -59,6 +67,12 @@ async fn clear(stores: &Stores, names: &Names, which: &[Store]) -> Result<(), Sc
         in_each(&batch, "drop what earlier runs created", clear).await?;
     }
     Ok(())
+}
+
+/// The comment that marks a PostgreSQL or ClickHouse object of that name as created by a run of the namespace, so that
+/// [`claim`] drops it; `None` if the names have no mark.
+pub fn label(names: &Names, object: &str) -> Option<String> {
+    schema::marker::label(names, object)
 }
 
 /// The names in effect: with the mark if the stores are marked as created for runs.
@@ -136,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_platform_namespace_is_never_claimed() {
-        let refused = claim(&Stores::local(1), &Names::new("").unwrap(), Store::ALL, &[]).await;
+        let refused = claim(&Stores::local(1), &Names::new("").unwrap(), Store::ALL, &[], &[]).await;
         assert!(matches!(refused, Err(SchemaError::PlatformNamespace)));
     }
 

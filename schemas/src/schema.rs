@@ -13,7 +13,7 @@ mod drift;
 pub(crate) mod elasticsearch;
 mod facts;
 pub(crate) mod kafka;
-mod marker;
+pub(crate) mod marker;
 mod migration;
 mod outcome;
 pub(crate) mod postgres;

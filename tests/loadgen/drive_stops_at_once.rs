@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_loadgen::drive::{self, Phase, Progress};
-use sluice_loadgen::load;
 use sluice_loadgen::plan::Plan;
 use sluice_loadgen::population::Population;
 use sluice_loadgen::run_context::RunContext;
@@ -49,8 +48,7 @@ async fn a_stopped_load_reports_the_stop() {
     let (world, _) = World::loaded().await;
     let stop = CancellationToken::new();
     stop.cancel();
-    let population = world.plan.population();
-    let loaded = load::load(&world.stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
+    let loaded = world.load_into(&world.stores, &stop, &|_, _| ()).await;
     assert_eq!(loaded.unwrap_err().to_string(), "load the stores: stopped");
     world.drop_namespace().await;
 }

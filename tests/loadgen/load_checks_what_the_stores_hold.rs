@@ -1,6 +1,6 @@
 //! A load is complete only if the store itself has every record: `200 OK` with a page, as from a proxy, is no acknowledgement.
 
-use sluice_loadgen::load::{LoadError, load};
+use sluice_loadgen::load::LoadError;
 use sluice_testkit::{InterceptingProxy, Interception};
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,7 @@ async fn rows_acknowledged_by_a_page_are_reported_missing() {
     stores.clickhouse.url.clone_from(&proxy.url);
     proxy.intercept(Interception::Page, "INSERT INTO");
     let stop = CancellationToken::new();
-    let population = world.plan.population();
-    let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
+    let loaded = world.load_into(&stores, &stop, &|_, _| ()).await;
     assert!(proxy.intercepted() > 0, "no request was intercepted");
     let error = loaded.expect_err("missing rows were counted as loaded");
     assert!(matches!(error, LoadError::Missing { found: 0, .. }), "{error}");
@@ -30,8 +29,7 @@ async fn documents_acknowledged_by_a_page_are_reported_missing() {
     stores.elasticsearch.url.clone_from(&proxy.url);
     proxy.intercept(Interception::Page, "_bulk");
     let stop = CancellationToken::new();
-    let population = world.plan.population();
-    let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
+    let loaded = world.load_into(&stores, &stop, &|_, _| ()).await;
     assert!(proxy.intercepted() > 0, "no request was intercepted");
     let error = loaded.expect_err("missing documents were counted as loaded").to_string();
     assert!(error.contains("it is not Elasticsearch's"), "{error}");

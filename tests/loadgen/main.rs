@@ -16,6 +16,8 @@ mod history_of_years;
 #[cfg(test)]
 mod load_checks_what_the_stores_hold;
 #[cfg(test)]
+mod load_continues;
+#[cfg(test)]
 mod shaped_load_is_accounted_for;
 #[cfg(test)]
 mod trials_are_accounted_for_apart;

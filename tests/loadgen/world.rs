@@ -8,7 +8,7 @@ use sluice_ingest::config::Settings;
 use sluice_ingest::lane::summary::Summary;
 use sluice_loadgen::account::{self, Account};
 use sluice_loadgen::drive::{self, Driven, Progress};
-use sluice_loadgen::load::{self, Loaded};
+use sluice_loadgen::load::{self, LoadError, Loaded, OnProgress};
 use sluice_loadgen::plan::{Plan, Totals};
 use sluice_loadgen::population::Population;
 use sluice_loadgen::run_context::RunContext;
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// Creates a namespace with schemas applied, for a changed scenario.
-    async fn applied_with(change: impl FnOnce(&mut Scenario)) -> Self {
+    pub(crate) async fn applied_with(change: impl FnOnce(&mut Scenario)) -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
         let names = fresh_names("load");
         let stores = stack.stores(&names);
@@ -122,10 +122,19 @@ impl World {
     /// Creates a namespace with schemas applied and the population of a changed scenario loaded.
     pub(crate) async fn loaded_with(change: impl FnOnce(&mut Scenario)) -> (Self, Loaded) {
         let world = Self::applied_with(change).await;
-        let stop = CancellationToken::new();
-        let population = world.plan.population();
-        let loaded = load::load(&world.stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
+        let loaded = world.load_into(&world.stores, &CancellationToken::new(), &|_, _| ()).await;
         (world, loaded.unwrap())
+    }
+
+    /// Loads the population into `stores`, which may differ from the world's.
+    pub(crate) async fn load_into(
+        &self,
+        stores: &Stores,
+        stop: &CancellationToken,
+        progress: &OnProgress<'_>,
+    ) -> Result<Loaded, LoadError> {
+        let (population, digest) = (self.plan.population(), self.plan.digests().population);
+        Box::pin(load::load((stores, &self.names), &self.scenario, (population, &digest), stop, progress)).await
     }
 
     /// Drives until every answer comes within a second: stores that have just started stall by themselves.

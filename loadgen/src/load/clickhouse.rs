@@ -4,14 +4,15 @@
 use std::ops::Range;
 
 use clickhouse::{Client, Row, RowOwned, RowWrite};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sluice_schemas::connect;
 use sluice_schemas::records::{AgentMetric, CommunicationEvent, CustomerInteraction};
 use uuid::Uuid;
 
+use super::copies::{self, Copied};
 use super::error::LoadError;
 use super::job::{Job, chunks};
-use crate::population::Tenant;
+use crate::population::{Population, Tenant};
 use sluice_schemas::concurrency::blocking;
 
 /// `_topic` of loaded rows, which did not come through Kafka.
@@ -20,30 +21,94 @@ pub const LOADED_TOPIC: &str = "loaded";
 pub(super) const EVENTS: &str = "ClickHouse communication_events";
 pub(super) const INTERACTIONS: &str = "ClickHouse customer_interactions";
 pub(super) const METRICS: &str = "ClickHouse agent_metrics";
+/// Name under which the ledger holds the last copy.
+const COPY: &str = "ClickHouse copy";
 
 /// Communications or metrics per round of inserts: tens of thousands of rows, so that few parts are created.
 const CHUNK: u64 = 10_000;
 
+/// Rounds between two copies, from which an interrupted load continues.
+const ROUNDS_PER_COPY: u64 = 10;
+
+/// Rows loaded so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Position {
+    /// Completed rounds of all tenants, in order.
+    rounds: u64,
+    /// Events and interactions of the tenant whose round was the last, which provide the offsets.
+    of_tenant: (u64, u64),
+    events: u64,
+    interactions: u64,
+    metrics: u64,
+}
+
+/// What a round loads of a tenant.
+enum Round<'a> {
+    Communications(&'a Tenant, Range<u64>),
+    Metrics(&'a Tenant, Range<u64>),
+}
+
+fn rounds(population: &Population) -> impl Iterator<Item = Round<'_>> {
+    population.tenants().iter().flat_map(|tenant| {
+        let communications = chunks(tenant.past_communications, CHUNK);
+        let metrics = chunks(tenant.past_metrics, CHUNK);
+        let communications = communications.map(move |range| Round::Communications(tenant, range));
+        communications.chain(metrics.map(move |range| Round::Metrics(tenant, range)))
+    })
+}
+
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let client = connect::clickhouse(job.stores, job.names).with_setting("async_insert", "0");
-    let (mut events, mut interactions, mut measured) = (0, 0, 0);
-    for tenant in job.population.tenants() {
-        let mut loaded = (0, 0);
-        for range in chunks(tenant.past_communications, CHUNK) {
-            job.check_stop()?;
-            communications(job, &client, tenant.index, range, &mut loaded).await?;
+    let copied: Copied<Position> = job.ledger.state(COPY).unwrap_or_default();
+    let (mut position, mut generation) = (copied.position, copied.generation);
+    for round in rounds(job.population).skip(position.rounds as usize) {
+        job.check_stop()?;
+        match round {
+            Round::Communications(tenant, range) => {
+                if range.start == 0 {
+                    position.of_tenant = (0, 0);
+                }
+                let before = position.of_tenant;
+                communications(job, &client, tenant.index, range, &mut position.of_tenant).await?;
+                position.events += position.of_tenant.0 - before.0;
+                position.interactions += position.of_tenant.1 - before.1;
+            }
+            Round::Metrics(tenant, range) => {
+                position.metrics += range.end - range.start;
+                metrics(job, &client, tenant, range).await?;
+            }
         }
-        for range in chunks(tenant.past_metrics, CHUNK) {
-            job.check_stop()?;
-            metrics(job, &client, tenant, range).await?;
+        position.rounds += 1;
+        if position.rounds.is_multiple_of(ROUNDS_PER_COPY) {
+            generation = copy(job, &client, position, generation).await?;
         }
-        (events, interactions) = (events + loaded.0, interactions + loaded.1);
-        measured += tenant.past_metrics;
     }
-    for (kind, loaded) in [(EVENTS, events), (INTERACTIONS, interactions), (METRICS, measured)] {
+    for (kind, loaded) in
+        [(EVENTS, position.events), (INTERACTIONS, position.interactions), (METRICS, position.metrics)]
+    {
         check_count(&client, kind, loaded).await?;
     }
+    if position != copied.position || generation == 0 {
+        copy(job, &client, position, generation).await?;
+    }
     Ok(())
+}
+
+/// Copies the tables as they are, and records the copy. Returns its generation.
+async fn copy(job: Job<'_>, client: &Client, position: Position, former: u32) -> Result<u32, LoadError> {
+    let generation = former + 1;
+    copies::create(client, job.names, generation).await?;
+    job.ledger.save(COPY, &Copied { position, generation }).await?;
+    copies::drop_all_but(client, job.names, generation).await?;
+    Ok(generation)
+}
+
+/// Takes the tables back to the last copy; later rows came from an interrupted load or from a drive.
+pub(super) async fn restore(job: Job<'_>) -> Result<(), LoadError> {
+    let client = connect::clickhouse(job.stores, job.names);
+    let copied: Copied<Position> = job.ledger.state(COPY).unwrap_or_default();
+    copies::restore(&client, job.names, copied.generation).await?;
+    copies::drop_all_but(&client, job.names, copied.generation).await
 }
 
 /// Checks by ClickHouse's own count that every row is present; the client treats any 200 as an acknowledgement.

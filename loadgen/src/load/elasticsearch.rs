@@ -13,6 +13,7 @@ use sluice_schemas::records::Communication;
 
 use super::error::LoadError;
 use super::job::{Job, chunks};
+use super::ledger::Step;
 use crate::target::elasticsearch::{communications, communications_index};
 use sluice_schemas::concurrency::blocking;
 
@@ -20,6 +21,8 @@ pub(super) const COMMUNICATIONS: &str = "Elasticsearch communications";
 
 /// Documents per `_bulk` request.
 const CHUNK: u64 = 2_500;
+/// Refresh interval that disables refreshing.
+const DISABLED: &str = "-1";
 /// Requests in flight.
 const IN_FLIGHT: usize = 2;
 
@@ -43,17 +46,18 @@ pub(crate) fn document(communication: &Communication) -> Value {
 
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let client = Elastic::new(job.stores)?;
-    let indices = months(&job);
-    let mut intervals = Vec::new();
-    for index in &indices {
-        intervals.push((index, stop_refresh(&client, index).await?));
-    }
-    let chunks = job
-        .population
-        .tenants()
+    let tenants = job.population.tenants();
+    let chunks = tenants
         .iter()
         .flat_map(|tenant| chunks(tenant.past_communications, CHUNK).map(move |range| (tenant.index, range)));
-    let loaded = stream::iter(chunks.map(Ok))
+    let missing: Vec<_> = chunks.filter(|(tenant, range)| !job.ledger.has(step(*tenant, range))).collect();
+    // Nothing changes the interval of an index that is complete.
+    let indices = if missing.is_empty() { BTreeSet::new() } else { months(&job) };
+    let mut intervals = Vec::new();
+    for index in &indices {
+        intervals.push((index, stop_refresh(job, &client, index).await?));
+    }
+    let loaded = stream::iter(missing.into_iter().map(Ok))
         .try_for_each_concurrent(IN_FLIGHT, |(tenant, range)| bulk(job, &client, tenant, range))
         .await;
     for (index, interval) in intervals {
@@ -61,6 +65,10 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     }
     loaded?;
     check_count(&job, &client).await
+}
+
+fn step(tenant: usize, range: &Range<u64>) -> Step<'static> {
+    Step { kind: COMMUNICATIONS, tenant, first: range.start }
 }
 
 /// Checks by Elasticsearch's own count that every document can be found.
@@ -84,8 +92,9 @@ fn months(job: &Job<'_>) -> BTreeSet<String> {
         .collect()
 }
 
-/// Creates the index if it does not exist and disables refreshing. Returns the previous interval.
-async fn stop_refresh(client: &Elastic, index: &str) -> Result<Value, ElasticError> {
+/// Creates the index if it does not exist and disables refreshing. Returns the previous interval, or the one before an
+/// interrupted load.
+async fn stop_refresh(job: Job<'_>, client: &Elastic, index: &str) -> Result<Value, LoadError> {
     let path = format!("/{index}");
     let exists = client.request(Method::HEAD, &path, None).await?;
     if exists.status.as_u16() == 404 {
@@ -93,7 +102,13 @@ async fn stop_refresh(client: &Elastic, index: &str) -> Result<Value, ElasticErr
     }
     let settings: Value = client.read(Method::GET, &format!("/{index}/_settings/index.refresh_interval"), None).await?;
     let interval = settings[index]["settings"]["index"]["refresh_interval"].clone();
-    set_refresh_interval(client, index, &json!("-1")).await?;
+    let saved = format!("refresh interval of {index}");
+    let interval = match job.ledger.state::<Value>(&saved) {
+        Some(saved) if interval == DISABLED => saved,
+        _ => interval,
+    };
+    job.ledger.save(&saved, &interval).await?;
+    set_refresh_interval(client, index, &json!(DISABLED)).await?;
     Ok(interval)
 }
 
@@ -104,6 +119,7 @@ async fn set_refresh_interval(client: &Elastic, index: &str, interval: &Value) -
 
 async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) -> Result<(), LoadError> {
     job.check_stop()?;
+    let step = step(tenant, &range);
     let (population, names) = (job.population.clone(), job.names.clone());
     let count = range.end - range.start;
     let lines = blocking(move || {
@@ -121,6 +137,8 @@ async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) 
     if response["errors"] != json!(false) {
         return Err(LoadError::Refused(response["items"][0]["index"]["error"]["reason"].to_string()));
     }
+    // A request that is sent again writes the same documents under the same IDs.
+    job.ledger.record_elsewhere(step).await?;
     (job.progress)(COMMUNICATIONS, count);
     Ok(())
 }

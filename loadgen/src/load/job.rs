@@ -9,6 +9,7 @@ use sluice_schemas::stores::Stores;
 use tokio_util::sync::CancellationToken;
 
 use super::error::LoadError;
+use super::ledger::Ledger;
 use crate::population::Population;
 
 /// Called from several tasks while a load runs, with a kind of record, such as `PostgreSQL customers`, and the number
@@ -25,6 +26,8 @@ pub(super) struct Job<'a> {
     pub(super) until: DateTime<Utc>,
     pub(super) stop: &'a CancellationToken,
     pub(super) progress: &'a OnProgress<'a>,
+    /// What is loaded already, and where to record what follows.
+    pub(super) ledger: &'a Ledger,
 }
 
 impl Job<'_> {

@@ -1,5 +1,5 @@
 //! Loads PostgreSQL: `COPY` of text rows into customers, campaigns and communications. It runs as the loader role,
-//! since `COPY` is not allowed under row-level security, and never updates or deletes.
+//! since `COPY` is not allowed under row-level security, and never updates or deletes; only [`restore`] does, before a load.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -11,6 +11,7 @@ use sqlx::PgPool;
 
 use super::error::LoadError;
 use super::job::{Job, chunks};
+use super::ledger::Step;
 use crate::population::{Population, Tenant};
 use sluice_schemas::concurrency::blocking;
 
@@ -51,22 +52,30 @@ const CHILD: Table = Table {
 };
 
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
-    let pool = connect::postgres(job.stores, job.names, Role::Loader).await?;
+    let pool = job.ledger.pool();
     let (first, last) = (job.population.past().start.date_naive(), job.until.date_naive());
-    sqlx::query("SELECT ensure_partitions($1, $2)").bind(first).bind(last).execute(&pool).await?;
+    sqlx::query("SELECT ensure_partitions($1, $2)").bind(first).bind(last).execute(pool).await?;
     // Communications have foreign keys to customers and campaigns.
     for table in PARENTS {
-        fill(job, &pool, table).await?;
+        fill(job, pool, table).await?;
     }
-    fill(job, &pool, CHILD).await?;
-    pool.close().await;
-    analyze(job).await
+    fill(job, pool, CHILD).await?;
+    owner_runs(job, "ANALYZE customers, campaigns, communications").await
 }
 
-/// Collects the planner's statistics; only the owner may.
-async fn analyze(job: Job<'_>) -> Result<(), LoadError> {
+/// Deletes what a drive wrote after the past. Only an administrator sees the rows of all tenants and may delete them.
+pub(super) async fn restore(job: Job<'_>) -> Result<(), LoadError> {
+    let database = job.names.database();
+    let mut admin = connect::postgres_connection(job.stores, &database, Role::Admin).await?;
+    let delete = sqlx::query("DELETE FROM communications WHERE created_at >= $1").bind(job.population.past().end);
+    let deleted = delete.execute(&mut admin).await?.rows_affected();
+    if deleted == 0 { Ok(()) } else { owner_runs(job, "VACUUM communications").await }
+}
+
+/// Only the owner may collect the planner's statistics, or vacuum.
+async fn owner_runs(job: Job<'_>, statement: &'static str) -> Result<(), LoadError> {
     let pool = connect::postgres(job.stores, job.names, Role::Owner).await?;
-    sqlx::raw_sql("ANALYZE customers, campaigns, communications").execute(&pool).await?;
+    sqlx::raw_sql(statement).execute(&pool).await?;
     pool.close().await;
     Ok(())
 }
@@ -84,6 +93,10 @@ async fn fill(job: Job<'_>, pool: &PgPool, table: Table) -> Result<(), LoadError
 
 async fn copy(job: Job<'_>, pool: &PgPool, table: Table, tenant: usize, range: Range<u64>) -> Result<(), LoadError> {
     job.check_stop()?;
+    let step = Step { kind: table.kind, tenant, first: range.start };
+    if job.ledger.has(step) {
+        return Ok(());
+    }
     let population = job.population.clone();
     let count = range.end - range.start;
     let text = blocking(move || {
@@ -92,10 +105,12 @@ async fn copy(job: Job<'_>, pool: &PgPool, table: Table, tenant: usize, range: R
         row.text
     })
     .await;
-    let mut connection = pool.acquire().await?;
-    let mut copy = connection.copy_in_raw(table.copy).await?;
+    let mut transaction = pool.begin().await?;
+    let mut copy = transaction.copy_in_raw(table.copy).await?;
     copy.send(text.into_bytes()).await?;
     copy.finish().await?;
+    job.ledger.record(step, &mut transaction).await?;
+    transaction.commit().await?;
     (job.progress)(table.kind, count);
     Ok(())
 }

@@ -15,12 +15,20 @@ const STEPS: usize = 4;
 /// Items of a chunk.
 const CHUNK: u64 = 4_096;
 
+/// SHA-256 digests of a plan, in hexadecimal, independent of the number of threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// Of everything planned: the population, the loaded past, every write with its intended start, every probe, and what
+    /// users ask first.
+    pub plan: String,
+    /// Of what is loaded before the drive: customers, campaigns and the past.
+    pub population: String,
+}
+
 impl Plan {
-    /// SHA-256 of everything planned, in hexadecimal, independent of the number of threads: the population, the loaded
-    /// past, every write with its intended start, every probe, and
-    /// what users ask first.
-    pub fn digest(&self) -> String {
-        digest(self, std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    /// The digests.
+    pub fn digests(&self) -> Digests {
+        digests(self, std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
     }
 }
 
@@ -32,6 +40,13 @@ enum Part {
     PastMetrics,
     Drive,
     Metrics,
+}
+
+impl Part {
+    /// Whether it is loaded before the drive.
+    const fn is_loaded(self) -> bool {
+        matches!(self, Self::Customers | Self::Campaigns | Self::Past | Self::PastMetrics)
+    }
 }
 
 /// A range of items of one tenant.
@@ -63,12 +78,18 @@ impl Sink {
     }
 }
 
-pub(super) fn digest(plan: &Plan, threads: usize) -> String {
-    let digests = parallel::map_on(threads, &chunks(plan), |chunk| hash(plan, chunk));
-    let mut whole = Sink(Sha256::new());
-    whole.add(&plan.population.tenants().iter().map(|tenant| tenant.id).collect::<Vec<_>>());
-    for digest in digests {
+pub(super) fn digests(plan: &Plan, threads: usize) -> Digests {
+    let chunks = chunks(plan);
+    let digests = parallel::map_on(threads, &chunks, |chunk| hash(plan, chunk));
+    let (mut whole, mut loaded) = (Sink(Sha256::new()), Sink(Sha256::new()));
+    let tenants: Vec<_> = plan.population.tenants().iter().map(|tenant| tenant.id).collect();
+    whole.add(&tenants);
+    loaded.add(&tenants);
+    for (chunk, digest) in chunks.iter().zip(digests) {
         whole.0.update(digest);
+        if chunk.part.is_loaded() {
+            loaded.0.update(digest);
+        }
     }
     for probe in Question::ALL.iter().flat_map(|&question| plan.warm_up_probes(question).chain(plan.probes(question))) {
         whole.add(&probe);
@@ -79,7 +100,7 @@ pub(super) fn digest(plan: &Plan, threads: usize) -> String {
             plan.steps(group, user).take(STEPS).for_each(|step| whole.add(&step));
         }
     }
-    hex(&whole.0.finalize())
+    Digests { plan: hex(&whole.0.finalize()), population: hex(&loaded.0.finalize()) }
 }
 
 fn chunks(plan: &Plan) -> Vec<Chunk> {

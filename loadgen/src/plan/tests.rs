@@ -17,13 +17,14 @@ fn plan_of(scenario: &Scenario) -> Plan {
 #[test]
 fn the_digest_is_the_same_on_one_thread_and_on_many() {
     let plan = plan_of(&small());
-    let sequential = digest::digest(&plan, 1);
-    assert_eq!(sequential.len(), 64);
+    let sequential = digest::digests(&plan, 1);
+    assert_eq!([sequential.plan.len(), sequential.population.len()], [64; 2]);
+    assert_ne!(sequential.plan, sequential.population);
     assert_eq!(
-        [2, 4, 9].map(|threads| digest::digest(&plan, threads)),
+        [2, 4, 9].map(|threads| digest::digests(&plan, threads)),
         [sequential.clone(), sequential.clone(), sequential.clone()]
     );
-    assert_eq!(sequential, plan_of(&small()).digest());
+    assert_eq!(sequential, plan_of(&small()).digests());
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn every_seed_and_every_size_changes_the_digest() {
         Scenario { history: 701, ..small() },
         Scenario { duration: Duration::from_secs(61), ..small() },
     ];
-    let digests: HashSet<String> = scenarios.iter().map(|scenario| plan_of(scenario).digest()).collect();
+    let digests: HashSet<String> = scenarios.iter().map(|scenario| plan_of(scenario).digests().plan).collect();
     assert_eq!(digests.len(), scenarios.len());
 }
 
@@ -198,14 +199,14 @@ fn a_staged_plan_is_complete_in_order_and_independent_of_threads() {
         (last, count) = (write.at, count + 1);
     }
     assert_eq!(count, plan.all_totals().all());
-    assert_eq!(digest::digest(&plan, 1), digest::digest(&plan, 7));
+    assert_eq!(digest::digests(&plan, 1), digest::digests(&plan, 7));
     let others = [
         small(),
         Scenario { pace: crate::scenario::Pace::Steady, ..staged() },
         Scenario { by_calendar: Question::ALL.iter().copied().collect(), ..staged() },
     ];
-    let mut digests: HashSet<String> = others.iter().map(|scenario| plan_of(scenario).digest()).collect();
-    digests.insert(plan.digest());
+    let mut digests: HashSet<String> = others.iter().map(|scenario| plan_of(scenario).digests().plan).collect();
+    digests.insert(plan.digests().plan);
     assert_eq!(digests.len(), 4, "the digest covers the shape");
 }
 
@@ -289,7 +290,7 @@ fn a_users_steps_are_a_function_of_the_key_seed() {
     let searched = steps.iter().filter(|step| step.question == Question::Search).count();
     assert!((thought - 2.0).abs() < 0.2 && (850..1_150).contains(&searched), "{thought} {searched}");
     let more = Scenario { users: vec![crate::scenario::Users { count: 4, ..users }], ..small() };
-    let digests: HashSet<String> = [small(), scenario, more].iter().map(|one| plan_of(one).digest()).collect();
+    let digests: HashSet<String> = [small(), scenario, more].iter().map(|one| plan_of(one).digests().plan).collect();
     assert_eq!(digests.len(), 3, "the digest covers the users");
 }
 
