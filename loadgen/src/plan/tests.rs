@@ -356,7 +356,7 @@ fn trials_share_the_past_and_no_record() {
     assert_eq!(past(&plans[0]), past(&plans[2]), "at another rate");
     let keys = |plan: &Plan| plan.probes(Question::LookupById).map(|probe| probe.at).collect::<Vec<_>>();
     assert_ne!(keys(&plans[0]), keys(&plans[1]));
-    assert_eq!(plans[1].digest(), first.of_trial(1, &scenario).digest());
+    assert_eq!(plans[1].digests(), first.of_trial(1, &scenario).digests());
 }
 
 #[test]
