@@ -225,7 +225,7 @@ async fn redis_reports_a_dropped_search_index() {
         }
     }
     let drift = applied.drift().await;
-    assert_eq!(drift.len(), 6, "the prefix and five fields of one master: {drift:#?}");
+    assert_eq!(drift.len(), 9, "the prefix and eight fields of one master: {drift:#?}");
     assert!(
         drift.iter().all(|found| found.starts_with("Redis: search index") && found.ends_with("found nothing")),
         "{drift:#?}"

@@ -22,6 +22,7 @@ use sluice_schemas::stores::Stores;
 use tokio_util::sync::CancellationToken;
 
 use crate::population::{Population, Tenant};
+use crate::question::{cached_profiles::cached_customers, metric_range, recent_search};
 use crate::scenario::Scenario;
 use job::Job;
 use ledger::Ledger;
@@ -31,7 +32,6 @@ pub use clickhouse::LOADED_TOPIC;
 pub(crate) use elasticsearch::document;
 pub use error::LoadError;
 pub use job::OnProgress;
-pub(crate) use redis::cached_customers;
 
 /// The result of a load.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +47,7 @@ pub struct Loaded {
 /// number is not known in advance are omitted.
 pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
     let tenants = population.tenants();
+    let length = |range: &std::ops::Range<u64>| range.end - range.start;
     let sum = |count: fn(&Tenant) -> u64| tenants.iter().map(count).sum::<u64>();
     [
         (postgres::CUSTOMERS, sum(|tenant| tenant.customers)),
@@ -56,6 +57,8 @@ pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
         (clickhouse::METRICS, sum(|tenant| tenant.past_metrics)),
         (redis::CONTEXTS, sum(cached_customers)),
         (redis::SESSIONS, sum(|tenant| tenant.agents)),
+        (redis::RECENT, tenants.iter().map(|tenant| length(&recent_search::recent(population, tenant))).sum()),
+        (redis::SAMPLES, tenants.iter().map(|tenant| length(&metric_range::retained(population, tenant))).sum()),
     ]
     .map(|(kind, count)| (kind.to_owned(), count))
     .into()

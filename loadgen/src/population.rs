@@ -53,6 +53,7 @@ pub use tenants::{Tenant, TenantClass};
 
 pub(crate) use era::Era;
 pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
+pub(crate) use state::AGENT_STEPS;
 pub(crate) use tenants::METRIC_NAMES;
 
 /// Number of customers of each tenant, without preparing the population.

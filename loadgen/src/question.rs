@@ -3,7 +3,9 @@
 //!
 //! # Layout
 //! - one question each: `lookup_by_id`, `lookup_by_email`, [`lookup_cached`], `timeline`, `campaign_status`,
-//!   `profile_contains`, `content_contains`, `search`, [`session`], `dashboard_events`, `dashboard_agents`,
+//!   `profile_contains`, `content_contains`, `search`, [`session`], `agent_state`, `agent_queue`,
+//!   `rate_limit`, `cached_profiles`, `recent_search`,
+//!   `metric_range`, `dashboard_events`, `dashboard_agents`,
 //!   `dashboard_interactions`, `dashboard_campaigns`
 //! - `definition`: what a question consists of; `store`: the store that answers
 //! - [`key`](Key): what is drawn for each request; `subject`: the tenant and the key of a request; `customer`: a
@@ -14,7 +16,10 @@
 //! To add a question: add its file, its variant of [`Question`] with its place in [`Question::ALL`] and in
 //! `definition()`, a variant of [`Answer`] if none fits, and its text in `docs/scenarios.md`, which a test compares.
 
+mod agent_queue;
+mod agent_state;
 mod answer;
+pub(crate) mod cached_profiles;
 mod campaign_status;
 mod content_contains;
 mod customer;
@@ -27,8 +32,11 @@ mod key;
 mod lookup_by_email;
 mod lookup_by_id;
 pub mod lookup_cached;
+pub(crate) mod metric_range;
 pub(crate) mod oracle;
 mod profile_contains;
+mod rate_limit;
+pub(crate) mod recent_search;
 mod search;
 pub mod session;
 mod store;
@@ -36,6 +44,8 @@ mod subject;
 mod tally;
 mod timeline;
 mod timing;
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +71,18 @@ pub enum Question {
     LookupCached,
     /// A signed-in user's session.
     Session,
+    /// An agent's state, replaced and read.
+    AgentState,
+    /// A message to an agent, sent and received.
+    AgentQueue,
+    /// Whether one more message may be sent.
+    RateLimit,
+    /// Cached customers of a portfolio and a risk class.
+    CachedProfiles,
+    /// A word in recent communications, newest first.
+    RecentSearch,
+    /// A metric by hour.
+    MetricRange,
     /// A customer's newest communications.
     Timeline,
     /// A campaign's communications by status.
@@ -88,6 +110,12 @@ impl Question {
         Self::LookupByEmail,
         Self::LookupCached,
         Self::Session,
+        Self::AgentState,
+        Self::AgentQueue,
+        Self::RateLimit,
+        Self::CachedProfiles,
+        Self::RecentSearch,
+        Self::MetricRange,
         Self::Timeline,
         Self::CampaignStatus,
         Self::ProfileContains,
@@ -106,6 +134,12 @@ impl Question {
             Self::LookupByEmail => &lookup_by_email::LookupByEmail,
             Self::LookupCached => &lookup_cached::LookupCached,
             Self::Session => &session::Session,
+            Self::AgentState => &agent_state::AgentState,
+            Self::AgentQueue => &agent_queue::AgentQueue,
+            Self::RateLimit => &rate_limit::RateLimit,
+            Self::CachedProfiles => &cached_profiles::CachedProfiles,
+            Self::RecentSearch => &recent_search::RecentSearch,
+            Self::MetricRange => &metric_range::MetricRange,
             Self::Timeline => &timeline::Timeline,
             Self::CampaignStatus => &campaign_status::CampaignStatus,
             Self::ProfileContains => &profile_contains::ProfileContains,
@@ -136,6 +170,11 @@ impl Question {
     /// The exact texts that are sent, as `docs/scenarios.md` quotes them.
     pub fn texts(self) -> &'static [&'static str] {
         self.definition().texts()
+    }
+
+    /// How long the cached values last that the load writes and the question expects.
+    pub(crate) fn cached_for(self) -> Option<Duration> {
+        self.definition().cached_for()
     }
 
     /// Draws a key for a tenant.

@@ -6,9 +6,10 @@ pub(crate) mod elasticsearch;
 mod error;
 pub(crate) mod postgres;
 pub mod redis;
+pub(crate) mod redis_search;
 pub(crate) mod waited;
 
-use sluice_schemas::names::Names;
+use sluice_schemas::names::{Names, search_index};
 use sluice_schemas::stores::Stores;
 
 pub use error::QueryError;
@@ -20,6 +21,10 @@ pub(crate) struct Targets {
     pub(crate) postgres: postgres::Postgres,
     /// The client for contexts.
     pub(crate) cache: redis::Cluster,
+    /// The client for searches of contexts.
+    pub(crate) profiles: redis_search::Index,
+    /// The client for searches of recent communications.
+    pub(crate) recent: redis_search::Index,
     /// The client for sessions.
     pub(crate) state: redis::Cluster,
     /// The client for full-text searches.
@@ -31,9 +36,13 @@ pub(crate) struct Targets {
 impl Targets {
     /// Connects to every store, with up to that many connections to PostgreSQL.
     pub(crate) async fn connect(stores: &Stores, names: &Names, postgres_connections: u32) -> Result<Self, QueryError> {
+        let cache = redis::Cluster::cache(stores, names).await?;
+        let index = |index, prefix| redis_search::Index::connect(stores, names, (index, prefix), cache.connection());
         Ok(Self {
+            profiles: index(search_index::CUSTOMERS, "ctx:").await?,
+            recent: index(search_index::COMMUNICATIONS, "recent:").await?,
             postgres: postgres::Postgres::connect(stores, names, postgres_connections).await?,
-            cache: redis::Cluster::cache(stores, names).await?,
+            cache,
             state: redis::Cluster::state(stores, names).await?,
             searcher: elasticsearch::Searcher::new(stores, names)?,
             dashboards: clickhouse::Dashboards::new(stores, names),

@@ -21,7 +21,7 @@ pub enum Cluster {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keyspace {
-    /// First part of its keys: `session`, `ctx`, `rate`, `agent` or `metric`.
+    /// First part of its keys: `session`, `ctx`, `rate`, `agent`, `metric` or `recent`.
     pub name: String,
     /// Pattern of a key, without the namespace's prefix.
     pub pattern: String,
@@ -41,6 +41,22 @@ struct File {
 /// TTL of a cached customer context (`ctx:{customer_id}`).
 pub static CONTEXT_TTL: LazyLock<Duration> =
     LazyLock::new(|| find("ctx").expect("the file is embedded, and a test looks it up").ttl);
+
+/// TTL of a copy of a recent communication (`recent:{communication_id}`).
+pub static RECENT_TTL: LazyLock<Duration> =
+    LazyLock::new(|| find("recent").expect("the file is embedded, and a test looks it up").ttl);
+
+/// Retention of the samples of a time series (`metric:{tenant_id}:{name}`).
+pub static METRIC_RETENTION: LazyLock<Duration> =
+    LazyLock::new(|| find("metric").expect("the file is embedded, and a test looks it up").ttl);
+
+/// TTL of an agent's state (`agent:{agent_id}:state`).
+pub static AGENT_TTL: LazyLock<Duration> =
+    LazyLock::new(|| find("agent").expect("the file is embedded, and a test looks it up").ttl);
+
+/// TTL of a counter of requests (`rate:{service}:{key}`).
+pub static RATE_TTL: LazyLock<Duration> =
+    LazyLock::new(|| find("rate").expect("the file is embedded, and a test looks it up").ttl);
 
 /// TTL of a user's session (`session:{user_id}`); each read of it starts anew.
 pub static SESSION_TTL: LazyLock<Duration> =
@@ -68,6 +84,7 @@ mod tests {
         assert_eq!(entry("rate"), Some((Cluster::State, 60, "rate:{service}:{key}")));
         assert_eq!(entry("agent"), Some((Cluster::State, 300, "agent:{agent_id}:state")));
         assert_eq!(entry("metric").map(|entry| entry.1), Some(86_400));
+        assert_eq!(entry("recent"), Some((Cluster::Cache, 86_400, "recent:{communication_id}")));
         assert_eq!(CONTEXT_TTL.as_secs(), 3_600);
     }
 

@@ -14,6 +14,7 @@
 //! - `schema`: one module per store, used by the operations below; they return [`AppliedObject`] and [`Drift`]
 //! - [`apply`], [`check`]: bring the stores in line with the files, or compare them
 //! - [`runs`]: a namespace for runs, marked in every store; a run drops only objects with the mark
+//! - [`mod@search`]: the names of the Redis search indexes on the masters of the cache
 //! - [`reserve()`]: one run at a time in a namespace
 //! - [`drop_namespace()`]: removes a namespace with all of its contents; for tests and benches only
 //!
@@ -29,6 +30,7 @@ pub mod names;
 pub mod rebootstrap;
 pub mod records;
 pub mod runs;
+pub mod search;
 pub mod secret;
 pub mod sql;
 pub mod store;

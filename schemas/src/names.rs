@@ -16,6 +16,14 @@ pub mod topic {
     pub const CLICKHOUSE_ERRORS: &str = "clickhouse-errors";
 }
 
+/// Search indexes of the Redis cache. Each master has its own part, under a name of its own.
+pub mod search_index {
+    /// The cached contexts of customers.
+    pub const CUSTOMERS: &str = "idx:customers";
+    /// The newest communications.
+    pub const COMMUNICATIONS: &str = "idx:communications";
+}
+
 /// Distinguishes the objects of a run's namespace from foreign ones: twelve random hexadecimal digits, drawn when the
 /// namespace is created and shared by every later run in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,7 +14,7 @@ mod value;
 pub use self::dead_letter::{DeadLetter, HeadersLeftOut, dead_letter_header};
 pub use self::event::{AgentMetric, CommunicationEvent, CustomerInteraction, EventMetadata};
 pub use self::platform::{Campaign, Communication, Content, Customer};
-pub use self::state::Session;
+pub use self::state::{AgentMessage, AgentState, Session};
 pub use self::value::{Channel, Direction, EventType, InteractionType};
 
 /// Size of the largest JSON record that the platform's producers send, in bytes.

@@ -6,8 +6,8 @@ use sluice_schemas::keyspace::CONTEXT_TTL;
 use super::error::AccountError;
 use super::ledger::{Account, DifferenceKind, Differences};
 use super::page::loaded_ledger;
-use crate::load;
 use crate::population::Tenant;
+use crate::question::cached_profiles::cached_customers;
 use crate::question::lookup_cached::get_context;
 use crate::question::session::get_session;
 use crate::run_context::RunContext;
@@ -33,10 +33,10 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
 async fn contexts(context: RunContext<'_>, cache: &Cluster, account: &mut Account) -> Result<(), AccountError> {
     let population = context.plan.population();
     for tenant in population.tenants() {
-        let customers = (0..load::cached_customers(tenant)).map(|index| population.customer(tenant.index, index));
+        let customers = (0..cached_customers(tenant)).map(|index| population.customer(tenant.index, index));
         let expected = customers.map(|customer| (customer.id, customer));
         let compared = compare(expected, |id| async move { get_context(cache, id).await }).await?;
-        push(account, "contexts", tenant, (load::cached_customers(tenant), compared));
+        push(account, "contexts", tenant, (cached_customers(tenant), compared));
     }
     Ok(())
 }

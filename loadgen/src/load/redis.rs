@@ -1,7 +1,9 @@
-//! Loads the Redis clusters: contexts into the cache, sessions into the state. It never loads all contexts, so that a
-//! lookup can miss.
+//! Loads the Redis clusters: contexts, recent communications and time series into the cache, sessions into the state. It
+//! never loads all contexts, so that a lookup can miss.
 
 mod contexts;
+mod recent;
+mod series;
 mod sessions;
 
 use std::ops::Range;
@@ -16,7 +18,8 @@ use crate::target::QueryError;
 use crate::target::redis::Cluster;
 
 pub(super) use contexts::CONTEXTS;
-pub(crate) use contexts::cached_customers;
+pub(super) use recent::RECENT;
+pub(super) use series::SAMPLES;
 pub(super) use sessions::SESSIONS;
 
 /// Values per batch.
@@ -28,6 +31,8 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let cache = Cluster::cache(job.stores, job.names).await?;
     let state = Cluster::state(job.stores, job.names).await?;
     contexts::load(job, &cache).await?;
+    recent::load(job, &cache).await?;
+    series::load(job, &cache).await?;
     sessions::load(job, &state).await
 }
 

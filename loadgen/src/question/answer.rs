@@ -1,7 +1,11 @@
 //! Answers, as stores return them and as the plan expects them. Every column that a question asks for is compared.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
-use sluice_schemas::records::{Channel, Content, Customer, EventType, InteractionType, Session};
+use sluice_schemas::records::{
+    AgentMessage, AgentState, Channel, Content, Customer, EventType, InteractionType, Session,
+};
 use uuid::Uuid;
 
 use super::timing::Timing;
@@ -30,6 +34,47 @@ pub(crate) enum Answer {
         /// Identifiers on the first page; of an expected answer, those of all hits.
         ids: Vec<Uuid>,
     },
+    /// An agent's state.
+    AgentState {
+        /// The replaced state, if there was one; of an expected answer, all that it may be.
+        previous: Vec<AgentState>,
+        /// The new state.
+        current: Option<AgentState>,
+        /// Its time to live, in seconds; an expected answer has the shortest and the longest.
+        ttl: RangeInclusive<i64>,
+    },
+    /// Messages to an agent.
+    Messages {
+        /// Those that were received, in order; of an expected answer, all that may be, and at the end that which must be.
+        received: Vec<AgentMessage>,
+        /// How many are left.
+        left: u64,
+    },
+    /// A counted request.
+    Rate {
+        /// Whether it is allowed.
+        allowed: bool,
+        /// Its number; of an expected answer, the highest that is allowed.
+        count: u64,
+        /// Time to live of the counter, in seconds; an expected answer has the shortest and the longest.
+        ttl: RangeInclusive<i64>,
+    },
+    /// Recent communications, newest first.
+    Recent {
+        /// Number of all hits.
+        total: u64,
+        /// The first page; of an expected answer, all hits.
+        hits: Vec<RecentHit>,
+    },
+    /// Customers that the cache has.
+    Cached {
+        /// How many it has; an expected answer has the fewest and the most.
+        total: RangeInclusive<u64>,
+        /// Identifiers on the first page; of an expected answer, those of all customers that it may have.
+        ids: Vec<Uuid>,
+    },
+    /// Averages of a metric by hour.
+    Averages(Vec<(DateTime<Utc>, f64)>),
     /// Events by channel and type, without zeros, in order.
     Events(Vec<EventGroup<(Channel, EventType)>>),
     /// Metrics in order of name.
@@ -39,6 +84,9 @@ pub(crate) enum Answer {
     /// Campaigns in order of the UUID's bytes; nil is "no campaign".
     Campaigns(Vec<EventGroup<Uuid>>),
 }
+
+/// When a recent communication was created, and its identifier.
+pub(super) type RecentHit = (DateTime<Utc>, Uuid);
 
 /// A communication of a timeline.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +137,28 @@ impl Answer {
             (Self::Hits { total, ids }, Self::Hits { total: expected, ids: all }) => {
                 total == expected && is_page(ids, all)
             }
+            (
+                Self::AgentState { previous, current, ttl },
+                Self::AgentState { previous: possible, current: expected, ttl: bounds },
+            ) => {
+                current == expected && previous.iter().all(|one| possible.contains(one)) && bounds.contains(ttl.start())
+            }
+            (Self::Messages { received, left }, Self::Messages { received: possible, left: expected }) => {
+                left == expected
+                    && received.last() == possible.last()
+                    && received.iter().all(|one| possible.contains(one))
+            }
+            (Self::Rate { allowed, count, ttl }, Self::Rate { count: limit, ttl: bounds, .. }) => {
+                *count > 0 && *allowed == (count <= limit) && bounds.contains(ttl.start())
+            }
+            (Self::Recent { total, hits }, Self::Recent { total: expected, hits: all }) => {
+                total == expected && is_newest(hits, all)
+            }
+            (Self::Cached { total, ids }, Self::Cached { total: expected, ids: all }) => {
+                let page = PAGE.min(*total.start());
+                expected.contains(total.start()) && ids.len() as u64 == page && are_among(ids, all)
+            }
+            (Self::Averages(hours), Self::Averages(expected)) => all_match(hours, expected, is_average),
             (Self::Events(groups), Self::Events(expected)) => all_match(groups, expected, EventGroup::is),
             (Self::Metrics(groups), Self::Metrics(expected)) => all_match(groups, expected, MetricGroup::is),
             (Self::Campaigns(groups), Self::Campaigns(expected)) => all_match(groups, expected, EventGroup::is),
@@ -99,10 +169,30 @@ impl Answer {
 
 /// Whether these are as many different hits as a page has, all of them expected.
 fn is_page(page: &[Uuid], all: &[Uuid]) -> bool {
+    page.len() as u64 == PAGE.min(all.len() as u64) && are_among(page, all)
+}
+
+/// Whether these are different identifiers, all of them expected.
+fn are_among(page: &[Uuid], all: &[Uuid]) -> bool {
     let mut ids = page.to_vec();
     ids.sort_unstable();
     ids.dedup();
-    ids.len() == page.len() && page.len() as u64 == PAGE.min(all.len() as u64) && ids.iter().all(|id| all.contains(id))
+    ids.len() == page.len() && ids.iter().all(|id| all.contains(id))
+}
+
+/// Whether these are the newest hits. Which of those of one instant are on the page is open.
+fn is_newest(page: &[RecentHit], all: &[RecentHit]) -> bool {
+    let ids: Vec<Uuid> = page.iter().map(|(_, id)| *id).collect();
+    let of_all: Vec<Uuid> = all.iter().map(|(_, id)| *id).collect();
+    let times = page.iter().zip(all).all(|((created, _), (expected, _))| created == expected);
+    times && is_page(&ids, &of_all) && page.iter().all(|hit| all.contains(hit))
+}
+
+/// Largest relative error of an average: it is a quotient of two numbers that are exact.
+const AVERAGE_ERROR: f64 = 1e-9;
+
+fn is_average(hour: &(DateTime<Utc>, f64), expected: &(DateTime<Utc>, f64)) -> bool {
+    hour.0 == expected.0 && (hour.1 - expected.1).abs() <= AVERAGE_ERROR * expected.1.abs().max(1.0)
 }
 
 fn all_match<T>(groups: &[T], expected: &[T], is: impl Fn(&T, &T) -> bool) -> bool {

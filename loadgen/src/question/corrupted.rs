@@ -1,7 +1,7 @@
 //! Answers with one column wrong, for each column that a question asks for. None of them may count as correct.
 
-use chrono::TimeDelta;
-use sluice_schemas::records::{Channel, Customer, EventType, InteractionType, Session};
+use chrono::{DateTime, TimeDelta, Utc};
+use sluice_schemas::records::{AgentMessage, AgentState, Channel, Customer, EventType, InteractionType, Session};
 use uuid::Uuid;
 
 use super::answer::{Answer, EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
@@ -29,6 +29,22 @@ const SESSION: [Column<Session>; 5] = [
     ("token", |row| row.token = Uuid::nil()),
     ("role", |row| row.role.push('x')),
     ("signed_in_at", |row| row.signed_in_at += TimeDelta::milliseconds(1)),
+];
+
+const AGENT_STATE: [Column<AgentState>; 5] = [
+    ("tenant_id", |row| row.tenant_id = Uuid::nil()),
+    ("agent_id", |row| row.agent_id.push('x')),
+    ("status", |row| row.status.push('x')),
+    ("customer_id", |row| row.customer_id = Some(Uuid::nil())),
+    ("step", |row| row.step += 1_000),
+];
+
+const MESSAGE: [Column<AgentMessage>; 5] = [
+    ("id", |row| row.id = Uuid::nil()),
+    ("tenant_id", |row| row.tenant_id = Uuid::nil()),
+    ("agent_id", |row| row.agent_id.push('x')),
+    ("task", |row| row.task.push('x')),
+    ("customer_id", |row| row.customer_id = Uuid::nil()),
 ];
 
 const TIMELINE: [Column<TimelineEntry>; 6] = [
@@ -71,6 +87,9 @@ const INTERACTIONS: [Column<InteractionGroup>; 5] = [
     ("negative", |row| row.negative += 1),
 ];
 
+const AVERAGES: [Column<(DateTime<Utc>, f64)>; 2] =
+    [("hour", |row| row.0 += TimeDelta::hours(1)), ("average", |row| row.1 += 0.001)];
+
 const CAMPAIGNS: [Column<EventGroup<Uuid>>; 5] = [
     ("campaign_id", |row| row.key = Uuid::max()),
     ("events", |row| row.events += 1),
@@ -94,6 +113,12 @@ pub(super) fn corrupted(right: &Answer) -> Vec<(&'static str, Answer)> {
         Answer::Statuses(rows) => each(rows, &STATUS, Answer::Statuses),
         Answer::Rows(count) => vec![("count", Answer::Rows(count + 1))],
         Answer::Hits { total, ids } => hits(*total, ids),
+        Answer::AgentState { previous, current, ttl } => agent_state(previous, current.as_ref(), *ttl.start()),
+        Answer::Messages { received, left } => messages(received, *left),
+        Answer::Rate { allowed, count, ttl } => rate(*allowed, *count, *ttl.start()),
+        Answer::Recent { total, hits } => recent(*total, hits),
+        Answer::Cached { total, ids } => cached(*total.start(), ids),
+        Answer::Averages(rows) => each(rows, &AVERAGES, Answer::Averages),
         Answer::Events(rows) => each(rows, &EVENTS, Answer::Events),
         Answer::Metrics(rows) => each(rows, &METRICS, Answer::Metrics),
         Answer::Interactions(rows) => each(rows, &INTERACTIONS, Answer::Interactions),
@@ -120,6 +145,65 @@ fn hits(total: u64, ids: &[Uuid]) -> Vec<(&'static str, Answer)> {
         if !others.is_empty() {
             wrong.push(("hit that is there twice", Answer::Hits { total, ids: vec![*first; ids.len()] }));
         }
+    }
+    wrong
+}
+
+fn agent_state(previous: &[AgentState], current: Option<&AgentState>, ttl: i64) -> Vec<(&'static str, Answer)> {
+    let current: Vec<AgentState> = current.into_iter().cloned().collect();
+    let with = |previous: Vec<AgentState>, current: Vec<AgentState>, ttl: i64| Answer::AgentState {
+        previous,
+        current: current.into_iter().next(),
+        ttl: ttl..=ttl,
+    };
+    let mut wrong = each(&current, &AGENT_STATE, |current| with(previous.to_vec(), current, ttl));
+    // A state that there was not is no row that is missing.
+    let changed = each(previous, &AGENT_STATE, |previous| with(previous, current.clone(), ttl));
+    wrong.extend(changed.into_iter().filter(|(column, _)| *column != "row"));
+    wrong.extend([-2, -1, ttl + 1].map(|ttl| ("ttl", with(previous.to_vec(), current.clone(), ttl))));
+    wrong
+}
+
+fn messages(received: &[AgentMessage], left: u64) -> Vec<(&'static str, Answer)> {
+    let mut wrong = each(received, &MESSAGE, |received| Answer::Messages { received, left });
+    wrong.push(("left", Answer::Messages { received: received.to_vec(), left: left + 1 }));
+    wrong
+}
+
+fn rate(allowed: bool, count: u64, ttl: i64) -> Vec<(&'static str, Answer)> {
+    let with = |allowed, count, ttl: i64| Answer::Rate { allowed, count, ttl: ttl..=ttl };
+    let other = if allowed { u64::MAX } else { 1 };
+    vec![
+        ("allowed", with(!allowed, count, ttl)),
+        ("count", with(allowed, other, ttl)),
+        ("count", with(allowed, 0, ttl)),
+        ("ttl", with(allowed, count, -1)),
+        ("ttl", with(allowed, count, ttl + 1)),
+    ]
+}
+
+fn recent(total: u64, hits: &[(DateTime<Utc>, Uuid)]) -> Vec<(&'static str, Answer)> {
+    let mut wrong = vec![("total", Answer::Recent { total: total + 1, hits: hits.to_vec() })];
+    if let Some((&(created, id), others)) = hits.split_first() {
+        let with = |hit| Answer::Recent { total, hits: [hit].into_iter().chain(others.iter().copied()).collect() };
+        wrong.push(("key", with((created, Uuid::nil()))));
+        wrong.push(("created_ms", with((created + TimeDelta::milliseconds(1), id))));
+        wrong.push(("hit", Answer::Recent { total, hits: others.to_vec() }));
+        if others.first().is_some_and(|other| other.0 != created) {
+            wrong.push(("order", Answer::Recent { total, hits: hits.iter().rev().copied().collect() }));
+        }
+    }
+    wrong
+}
+
+fn cached(total: u64, ids: &[Uuid]) -> Vec<(&'static str, Answer)> {
+    // More than all customers that match.
+    let mut wrong = vec![("total", Answer::Cached { total: 1_000_000..=1_000_000, ids: ids.to_vec() })];
+    if let Some((_, others)) = ids.split_first() {
+        let foreign = [Uuid::nil()].into_iter().chain(others.iter().copied()).collect();
+        wrong.push(("key", Answer::Cached { total: total..=total, ids: foreign }));
+        wrong.push(("hit", Answer::Cached { total: total..=total, ids: others.to_vec() }));
+        wrong.push(("no hit", Answer::Cached { total: 0..=0, ids: Vec::new() }));
     }
     wrong
 }

@@ -1,5 +1,7 @@
 //! What a question consists of: the trait that each file of a question implements.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
 use super::answer::Answer;
@@ -29,6 +31,11 @@ pub(super) trait Definition: Sync {
 
     /// Sends the question and reads the reply.
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a>;
+
+    /// How long the cached values last that the load writes and the question expects.
+    fn cached_for(&self) -> Option<Duration> {
+        None
+    }
 
     /// An empty tally for one tenant's past of that many days.
     fn tally(&self, days: usize) -> Box<dyn Tally>;

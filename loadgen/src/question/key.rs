@@ -14,6 +14,15 @@ pub enum Key {
     Customer(u64),
     /// Index of an agent.
     Agent(u64),
+    /// Index of an agent, and a step of its work.
+    AgentStep {
+        /// Index of the agent.
+        agent: u64,
+        /// The step.
+        step: u64,
+    },
+    /// A channel.
+    Channel(Channel),
     /// Index of a campaign.
     Campaign(u64),
     /// The document that `profile_data` must contain.
@@ -33,11 +42,18 @@ pub enum Key {
         /// One past the last instant of `created_at`.
         to: DateTime<Utc>,
     },
+    /// A window of a time series.
+    Series {
+        /// Index of the metric's name.
+        metric: usize,
+        /// The window: whole hours.
+        window: Window,
+    },
     /// A window of a dashboard.
     Window(Window),
 }
 
-/// A half-open interval of whole days of the loaded past.
+/// A half-open interval of the loaded past: of whole days, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Window {
     /// First instant.

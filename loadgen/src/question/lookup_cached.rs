@@ -13,7 +13,7 @@ use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
 use crate::population::{Population, Tenant, rng::KeyedRng};
-use crate::target::redis::{Cluster, STORE, command};
+use crate::target::redis::{Cluster, STORE, command, transaction};
 use crate::target::{QueryError, Targets};
 
 /// Reads a context. `$key` is `ctx:{customer_id}` under the namespace.
@@ -83,13 +83,8 @@ pub async fn set_context(cache: &Cluster, customer: &Customer) -> Result<(), Que
     let (key, ttl) = (context_key(cache, customer.id), CONTEXT_TTL.as_secs().to_string());
     let text = serde_json::to_string(customer)
         .map_err(|_| QueryError::Unreadable { store: STORE, what: "a customer that is not JSON" })?;
-    let mut pipeline = redis::pipe();
-    pipeline.atomic();
-    // The client sends MULTI and EXEC itself.
-    for line in SET.lines().filter(|line| !matches!(*line, "MULTI" | "EXEC")) {
-        pipeline.add_command(command(line, &[("$key", &key), ("$customer", &text), ("$ttl", &ttl)])).ignore();
-    }
-    pipeline.query_async::<()>(&mut cache.connection()).await?;
+    let set = transaction(SET, &[("$key", &key), ("$customer", &text), ("$ttl", &ttl)]);
+    set.query_async::<redis::Value>(&mut cache.connection()).await?;
     Ok(())
 }
 

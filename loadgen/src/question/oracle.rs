@@ -12,7 +12,7 @@ use super::Question;
 use super::answer::Answer;
 use super::key::{Key, Window};
 use super::subject::Subject;
-use super::tally::{ByDay, PastCommunication, PastMetric, Tally};
+use super::tally::{ByDay, PastCommunication, PastCustomer, PastMetric, Tally};
 use crate::population::{Era, METRIC_NAMES, Population};
 
 /// Expected answers. It takes about 80 bytes for each past communication: the durations of its events, for percentiles, and
@@ -56,7 +56,7 @@ fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
     for index in (0..owner.customers).filter(|&index| population.is_active(tenant, index)) {
         let traits = population.traits(tenant, index);
         for tally in &mut tallies {
-            tally.count_customer(&traits);
+            tally.count_customer(PastCustomer { index, traits: &traits });
         }
     }
     for index in 0..owner.past_communications {

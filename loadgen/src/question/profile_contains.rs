@@ -7,7 +7,7 @@ use super::definition::{Definition, Reply};
 use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
-use super::tally::Tally;
+use super::tally::{PastCustomer, Tally};
 use crate::population::{PORTFOLIOS, Population, RISKS, Tenant, Traits, rng::KeyedRng};
 use crate::target::Targets;
 
@@ -33,8 +33,7 @@ impl Definition for ProfileContains {
     }
 
     fn draw_key(&self, _population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
-        let risk = rng.below(RISKS.len() as u64) as usize;
-        Key::Profile(Traits::profile(rng.below(PORTFOLIOS), risk))
+        draw_profile(rng)
     }
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
@@ -54,12 +53,18 @@ impl Definition for ProfileContains {
     }
 }
 
+/// Draws a portfolio and a risk class.
+pub(super) fn draw_profile(rng: &mut KeyedRng) -> Key {
+    let risk = rng.below(RISKS.len() as u64) as usize;
+    Key::Profile(Traits::profile(rng.below(PORTFOLIOS), risk))
+}
+
 /// Active customers by portfolio and risk.
 #[derive(Debug, Default)]
 struct Counts(BTreeMap<(u64, usize), u64>);
 
 impl Tally for Counts {
-    fn count_customer(&mut self, traits: &Traits) {
+    fn count_customer(&mut self, PastCustomer { traits, .. }: PastCustomer<'_>) {
         *self.0.entry((traits.portfolio, traits.risk)).or_default() += 1;
     }
 

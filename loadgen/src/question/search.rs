@@ -171,30 +171,41 @@ struct Source {
     timestamp: DateTime<Utc>,
 }
 
+/// The places of the search words that a communication contains, each once.
+pub(super) fn search_places<'a>(communication: &PastCommunication<'a>) -> impl Iterator<Item = usize> + use<'a> {
+    let PastCommunication { population, tenant, index, lifecycle, .. } = *communication;
+    let words = population.body_words(Era::Past, tenant, index, lifecycle.channel);
+    let mut found = 0_u64;
+    words.filter_map(|word| search_place(word.rank)).filter(move |&place| {
+        let is_first = found & 1 << place == 0;
+        found |= 1 << place;
+        is_first
+    })
+}
+
+/// The index of a language and the place of its search word.
+pub(super) fn language_and_place(code: &str, word: &str) -> Option<(usize, usize)> {
+    let language = LANGUAGES.iter().position(|known| known.code == code)?;
+    Some((language, (0..SEARCH_WORDS).find(|&place| search_word(language, place) == word)?))
+}
+
 /// Indices of the communications that contain a search word, in order, by language, place of the word and channel.
 #[derive(Debug, Default)]
 struct Counts(HashMap<(usize, usize, Channel), Vec<u32>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        let PastCommunication { population, tenant, index, lifecycle, .. } = *communication;
-        let words = population.body_words(Era::Past, tenant, index, lifecycle.channel);
-        let mut found = 0_u64;
-        for place in words.filter_map(|word| search_place(word.rank)) {
-            if found & 1 << place == 0 {
-                found |= 1 << place;
-                // A scenario has at most 100 million communications.
-                self.0.entry((lifecycle.language, place, lifecycle.channel)).or_default().push(index as u32);
-            }
+        let PastCommunication { index, lifecycle, .. } = *communication;
+        for place in search_places(communication) {
+            // A scenario has at most 100 million communications.
+            self.0.entry((lifecycle.language, place, lifecycle.channel)).or_default().push(index as u32);
         }
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
         let (population, tenant) = (subject.population, subject.tenant);
         let Terms { words, language, channel, from, to, .. } = Terms::new(subject);
-        let language = LANGUAGES.iter().position(|known| known.code == language);
-        let place = |language| (0..SEARCH_WORDS).find(|&place| search_word(language, place) == words);
-        let key = language.and_then(|language| Some((language, place(language)?, channel)));
+        let key = language_and_place(language, words).map(|(language, place)| (language, place, channel));
         let indices = key.and_then(|key| self.0.get(&key)).map_or(&[][..], Vec::as_slice);
         let before = |instant| {
             let first = population.first_past_at(tenant, instant);

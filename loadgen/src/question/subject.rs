@@ -59,6 +59,14 @@ impl Subject<'_> {
         }
     }
 
+    /// Index of the agent, and the step of its work.
+    pub(super) fn agent_step(&self) -> (u64, u64) {
+        match self.key {
+            Key::AgentStep { agent, step } => (*agent, *step),
+            other => reject(other),
+        }
+    }
+
     /// The agent's identifier.
     pub(super) fn agent_id(&self) -> String {
         self.population.agent(self.tenant, self.agent_index()).id

@@ -16,8 +16,8 @@ const DAY_MS: u64 = 86_400_000;
 
 /// Counts for one question and one tenant.
 pub(super) trait Tally: Debug + Send + Sync {
-    /// Counts an active customer.
-    fn count_customer(&mut self, _traits: &Traits) {}
+    /// Counts an active customer, in order of the index.
+    fn count_customer(&mut self, _customer: PastCustomer<'_>) {}
 
     /// Counts a past communication with its events and interactions.
     fn count_communication(&mut self, _communication: &PastCommunication<'_>) {}
@@ -27,6 +27,13 @@ pub(super) trait Tally: Debug + Send + Sync {
 
     /// The expected answer.
     fn expected(&self, subject: Subject<'_>) -> Answer;
+}
+
+/// An active customer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PastCustomer<'a> {
+    pub(super) index: u64,
+    pub(super) traits: &'a Traits,
 }
 
 /// A past communication.

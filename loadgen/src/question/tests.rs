@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
+use chrono::DurationRound as _;
+use sluice_schemas::records::{AgentMetric, Channel, Communication, CommunicationEvent, CustomerInteraction};
 
 use super::answer::{EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
 use super::corrupted::corrupted;
@@ -62,6 +63,9 @@ fn contains(whole: &serde_json::Value, part: &serde_json::Value) -> bool {
 /// The expected answer by brute force.
 fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
     let tenant = probe.tenant;
+    if let Some(answer) = real_time_answer(population, past, probe) {
+        return answer;
+    }
     match &probe.key {
         Key::Customer(index) if probe.question == Question::Timeline => {
             let id = population.customer_id(tenant, *index);
@@ -76,7 +80,6 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
             let is_found = customer.is_active || probe.question != Question::LookupByEmail;
             Answer::Customer(Some(Box::new(customer)).filter(|_| is_found))
         }
-        Key::Agent(index) => Answer::Session(Some(population.session(tenant, *index))),
         Key::Campaign(index) => {
             let id = Some(population.campaign_id(tenant, *index));
             let mut statuses = BTreeMap::new();
@@ -97,20 +100,72 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
             let content = |record: &&Communication| contains(&serde_json::to_value(&record.content).unwrap(), document);
             Answer::Rows(past.communications.iter().filter(content).count() as u64)
         }
-        Key::Search { word, language, channel, from, to } => {
-            let hit = |record: &&Communication| {
-                record.content.body.to_lowercase().split(|c: char| !c.is_alphanumeric()).any(|token| token == *word)
-                    && record.content.language == *language
-                    && record.channel == *channel
-                    && (*from..*to).contains(&record.created_at)
-            };
-            let all: Vec<_> = past.communications.iter().filter(hit).map(|record| record.id).collect();
+        Key::Search { .. } => {
+            let all: Vec<_> = hits(past, &probe.key).map(|record| record.id).collect();
             // Any page of hits is correct.
             let page = all.iter().rev().take(20).copied().collect();
             Answer::Hits { total: all.len() as u64, ids: page }
         }
         Key::Window(Window { from, to }) => dashboard_answer(past, probe.question, &(*from..*to)),
+        other => unreachable!("{other:?} is about real-time state"),
     }
+}
+
+/// The communications that a search finds, oldest first.
+fn hits<'a>(past: &'a Past, key: &Key) -> impl Iterator<Item = &'a Communication> {
+    let Key::Search { word, language, channel, from, to } = key.clone() else { unreachable!("{key:?}") };
+    past.communications.iter().filter(move |record| {
+        record.content.body.to_lowercase().split(|c: char| !c.is_alphanumeric()).any(|token| token == word)
+            && record.content.language == language
+            && record.channel == channel
+            && (from..to).contains(&record.created_at)
+    })
+}
+
+/// The expected answer to a question about real-time state, by brute force.
+fn real_time_answer(population: &Population, past: &Past, probe: &Probe) -> Option<Answer> {
+    let tenant = probe.tenant;
+    Some(match &probe.key {
+        Key::Agent(index) => Answer::Session(Some(population.session(tenant, *index))),
+        Key::AgentStep { agent, step } if probe.question == Question::AgentState => {
+            let state = |step| population.agent_state(tenant, *agent, step);
+            Answer::AgentState { previous: vec![state((step + 1) % 16)], current: Some(state(*step)), ttl: 300..=300 }
+        }
+        Key::AgentStep { agent, step } => {
+            Answer::Messages { received: vec![population.agent_message(tenant, *agent, *step)], left: 0 }
+        }
+        Key::Channel(channel) => {
+            let count = if *channel == Channel::Sms { 31 } else { 30 };
+            Answer::Rate { allowed: count <= 30, count, ttl: 60..=60 }
+        }
+        Key::Profile(document) if probe.question == Question::CachedProfiles => {
+            // What the load has cached; look-ups may have added others.
+            let cached = 0..population.tenants()[tenant].customers.div_ceil(5);
+            let people = cached.map(|index| population.customer(tenant, index));
+            let found = people.filter(|customer| customer.is_active && contains(&customer.profile_data, document));
+            let ids: Vec<_> = found.map(|customer| customer.id).collect();
+            Answer::Cached { total: ids.len() as u64..=ids.len() as u64, ids: ids.into_iter().take(20).collect() }
+        }
+        Key::Search { .. } if probe.question == Question::RecentSearch => {
+            let mut all: Vec<_> = hits(past, &probe.key).map(|record| (record.created_at, record.id)).collect();
+            all.sort_unstable_by(|one, other| other.cmp(one));
+            Answer::Recent { total: all.len() as u64, hits: all.into_iter().take(20).collect() }
+        }
+        Key::Series { metric, window } => averages(past, crate::population::METRIC_NAMES[*metric], *window),
+        _ => return None,
+    })
+}
+
+fn averages(past: &Past, metric: &str, window: Window) -> Answer {
+    let mut hours = BTreeMap::new();
+    for record in past.metrics.iter().filter(|record| record.metric_name == metric) {
+        if (window.from..window.to).contains(&record.timestamp) {
+            let hour = record.timestamp.duration_trunc(chrono::TimeDelta::hours(1)).unwrap();
+            let (count, sum) = hours.entry(hour).or_insert((0.0, 0.0));
+            (*count, *sum) = (*count + 1.0, *sum + record.metric_value);
+        }
+    }
+    Answer::Averages(hours.into_iter().map(|(hour, (count, sum))| (hour, sum / count)).collect())
 }
 
 fn dashboard_answer(past: &Past, question: Question, window: &Range<chrono::DateTime<chrono::Utc>>) -> Answer {

@@ -116,8 +116,9 @@ fn place(stages: Vec<&mut (&raw::Stage, Stage)>, drive: Duration, source: &Sourc
     }
 }
 
-/// Whether something is written and asked, and not too much.
+/// Whether something is written and asked, not too much, and for no longer than what the load caches lasts.
 pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
+    outlasts(scenario, raw, source)?;
     let Some(first) = raw.stage.first() else { return Ok(()) };
     let written: f64 = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(f64::INFINITY, f64::min);
     let asked = (0..scenario.tenants).map(|tenant| scenario.probe_factors(tenant).total()).fold(0.0, f64::max);
@@ -135,6 +136,24 @@ pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<()
     if scenario.communications as f64 * most > MAX_RECORDS as f64 {
         let message = format!("the stages raise the communications above {MAX_RECORDS}; lower their factors");
         return Err(source.wrong(at, "stage.writes", message));
+    }
+    Ok(())
+}
+
+/// Whether what the load caches outlasts the drive, for the questions that expect it: half of its time to live, since the
+/// load takes time as well.
+fn outlasts(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
+    let asked_by_users = scenario.users.iter().flat_map(|users| users.questions.keys());
+    for question in scenario.probes.keys().chain(asked_by_users) {
+        let Some(longest) = question.cached_for().map(|ttl| ttl / 2) else { continue };
+        if scenario.warm_up + scenario.duration > longest {
+            let message = format!(
+                "the warm-up and the drive take longer than {longest}, and what `{question}` asks for is loaded into the \
+                 cache only once and expires; shorten the drive, or do not ask `{question}`",
+                longest = exact_duration(longest)
+            );
+            return Err(source.wrong(&raw.time.replayed_in, "time.replayed_in", message));
+        }
     }
     Ok(())
 }

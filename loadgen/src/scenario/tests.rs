@@ -64,6 +64,19 @@ fn optional_keys_have_defaults() {
 }
 
 #[test]
+fn a_drive_that_outlasts_the_cache_is_refused() {
+    let longer = edited("span = \"1 day\"", "span = \"2 days\"");
+    let text = longer.replace("replayed_in = \"75 s\"", "replayed_in = \"40 min\"");
+    let error = Scenario::parse(&text, "long.toml").unwrap_err().to_string();
+    assert!(
+        error.contains("line 16: `time.replayed_in`: the warm-up and the drive take longer than 30 min"),
+        "{error}"
+    );
+    let unasked = text.replace("cached_profiles = \"4/s\"\n", "").replace("\"cached_profiles\", ", "");
+    assert!(Scenario::parse(&unasked, "long.toml").is_ok());
+}
+
+#[test]
 fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
     let slo = "[[slo]]\nname = \"search\"\nobjective = \"95 %\"\nwithin = \"1 s\"\nquestions = [\"search\"]\n";
     let mistakes = [

@@ -9,6 +9,9 @@ pub enum QueryError {
     /// The store could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The search indexes of Redis could not be read.
+    #[error(transparent)]
+    Schema(#[from] sluice_schemas::SchemaError),
     /// The client could not start.
     #[error("start a client: {0}")]
     Runtime(std::io::Error),
@@ -43,6 +46,7 @@ impl QueryError {
         match self {
             Self::Unreadable { .. } | Self::ForeignRow(_) => true,
             Self::Connect(_)
+            | Self::Schema(_)
             | Self::Runtime(_)
             | Self::Postgres(_)
             | Self::Redis(_)

@@ -55,6 +55,16 @@ pub(crate) fn command(text: &str, values: &[(&str, &str)]) -> redis::Cmd {
     command
 }
 
+/// The commands between `MULTI` and `EXEC`, which the client sends itself, with values in place of their parameters.
+pub(crate) fn transaction(text: &str, values: &[(&str, &str)]) -> redis::Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    for line in text.lines().filter(|line| !matches!(*line, "MULTI" | "EXEC")) {
+        pipeline.add_command(command(line, values));
+    }
+    pipeline
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::node::{self, Node};
-use super::{CACHE, INDEX, STATE};
+use super::{CACHE, INDEXES, STATE};
 use crate::connect;
 use crate::error::{SchemaError, refused};
 use crate::names::{Mark, Names};
@@ -80,14 +80,16 @@ pub(crate) async fn create_marker(stores: &Stores, names: &Names) -> Result<(), 
     set.map(drop).map_err(refused(Store::Redis, "set the run marker"))
 }
 
-/// Deletes the search index and the keys with the mark in their names, on every master of both clusters.
+/// Deletes the search indexes and the keys with the mark in their names, on every master of both clusters.
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     if names.mark().is_none() {
         return Ok(());
     }
     for mut master in node::masters(CACHE, &stores.redis.cache).await? {
-        if master.index(&names.key(INDEX)).await?.is_some() {
-            master.drop_index(&names.key(INDEX)).await?;
+        for index in &INDEXES {
+            if master.index(&names.key(index.name)).await?.is_some() {
+                master.drop_index(&names.key(index.name)).await?;
+            }
         }
         master.delete_keys(&names.key("")).await?;
     }
