@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::{
-    arguments, capacity, completions, config, dlq, down,
+    arguments, capacity, compare, completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
     ingest, load, logs, memory, report, run, scenario, schemas, screen,
     settings::{self, Overrides, Settings},
@@ -50,7 +50,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run a scenario on real stores and judge it; the exit code is the verdict
-    Verify(run::Options),
+    Verify(verify::Options),
     /// Search the highest rate at which every SLO of a scenario holds, and what gives way first
     Capacity(capacity::Options),
     /// Run a scenario without judging it
@@ -61,6 +61,8 @@ enum Verb {
     /// Show the report of a run again, as tables, a page, or for CI
     #[command(subcommand)]
     Report(report::Verb),
+    /// Compare the reports of runs before and after a change; the exit code says whether it made something worse
+    Compare(compare::Options),
     /// Start the local stack, or the parts of it that are not running
     Up(up::Options),
     /// Stop what `up` started
@@ -134,6 +136,7 @@ impl Verb {
             Self::Load(options) => Box::pin(load::run(options, settings)).await,
             Self::Scenario(verb) => scenario::run(&verb, &settings),
             Self::Report(verb) => report::run(verb, &settings),
+            Self::Compare(options) => compare::run(&options),
             Self::Up(options) => up::run(&options, &settings).await,
             Self::Down(options) => down::run(&options, &settings).await,
             Self::Status => status::run(&settings).await,

@@ -7,12 +7,13 @@
 //!   `telemetry`: the log; `memory`: the allocator; `signals`: Ctrl-C and SIGTERM
 //! - verbs: `completions`, `config`, `status`, `logs`, `down`, `up`, `ingest`, `dlq`
 //! - `scenarios`, `live`, `worker`, `run`: parts of a run
-//! - verbs that use them: `scenario`, `schemas`, `report`, `load`, `verify`, `capacity`
+//! - verbs that use them: `scenario`, `schemas`, `report`, `compare`, `load`, `verify`, `capacity`
 //! - `cli`: parses the command line and calls one verb
 
 mod arguments;
 mod capacity;
 mod cli;
+mod compare;
 mod completions;
 mod config;
 mod dlq;

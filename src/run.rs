@@ -1,10 +1,7 @@
 //! What `verify` and `load` share: the options, and how a scenario becomes an open session. The steps themselves are
 //! loadgen's. It never judges the run.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
@@ -179,13 +176,7 @@ pub(crate) fn header(run: &Run, started_at: DateTime<Utc>) -> anyhow::Result<Hea
         scenario: run.session.scenario().clone(),
         digest: run.session.digest().to_owned(),
         machine: Machine::this(),
-        stores: versions(&run.settings),
+        stores: run.session.versions().clone(),
         config: serde_json::to_value(&run.settings).context("write the configuration into the report")?,
     })
-}
-
-/// Versions of the local stack's stores, by name; empty for other stores.
-fn versions(settings: &Settings) -> BTreeMap<String, String> {
-    let local: &[Service] = if settings.is_local() { Service::DEFAULT } else { &[] };
-    local.iter().map(|service| (service.name().to_owned(), service.version().to_owned())).collect()
 }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use clap::{Args, ValueHint};
 use sluice_loadgen::{
     account::Settled,
+    compare::{self, Comparison},
     drive::Driven,
     observer::Observer as _,
     report::{self, Report},
@@ -13,10 +15,11 @@ use sluice_loadgen::{
 use sluice_stack::Layout;
 
 use crate::{
-    exit::{Exit, Failure},
+    compare as comparisons,
+    exit::{Exit, Failure, OrExit},
     report as report_files,
-    run::{self, Options, Run, interruptible, trial_failure},
-    screen,
+    run::{self, Run, interruptible, trial_failure},
+    scenarios, screen,
     settings::{Overrides, Settings},
     worker::Worker,
 };
@@ -24,28 +27,73 @@ use crate::{
 /// Free disk space, in MiB, below which a failed run mentions the disk.
 const MIN_FREE_MIB: u64 = 256;
 
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    run: run::Options,
+    #[command(flatten)]
+    baseline: Baseline,
+}
+
+/// The runs with which a run is compared.
+#[derive(Debug, Args)]
+struct Baseline {
+    /// Compare the run with earlier ones: a report, the folder of a run or of runs, or several separated by commas. A run
+    /// that passes and is worse ends with exit code 1, and 2 if that is undecided
+    #[arg(long, value_name = "REPORTS", value_hint = ValueHint::AnyPath)]
+    baseline: Option<String>,
+    /// How much higher a latency may be than in the baseline and still be no worse
+    #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = comparisons::margin, requires = "baseline")]
+    margin: f64,
+}
+
 /// Runs and judges.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
-    let run = Box::pin(Run::prepare(&options, settings)).await?;
-    let judged = Box::pin(judge(&run, overrides)).await;
+    let baseline = read_baseline(&options).or_exit(Exit::Usage)?;
+    let run = Box::pin(Run::prepare(&options.run, settings)).await?;
+    let judged = Box::pin(judge(&run, overrides, (&baseline, options.baseline.margin))).await;
     run.end().await;
-    let report = judged?;
+    let (report, comparison) = judged?;
     Ok(match report.verdict {
-        Overall::Pass => Exit::Pass,
+        Overall::Pass => comparison.as_ref().map_or(Exit::Pass, comparisons::exit),
         Overall::Fail => Exit::Fail,
         Overall::Inconclusive => Exit::Inconclusive,
         Overall::Invalid => Exit::Invalid,
     })
 }
 
-async fn judge(run: &Run, overrides: &Overrides) -> Result<Report, Failure> {
+/// Reads the runs to compare with before anything starts.
+fn read_baseline(options: &Options) -> anyhow::Result<Vec<Report>> {
+    let Some(side) = &options.baseline.baseline else { return Ok(Vec::new()) };
+    let baseline = comparisons::read_side(side)?;
+    let scenario = scenarios::choose(options.run.choice())?.scenario;
+    baseline.iter().try_for_each(|report| compare::check_scenario(&scenario.name, report))?;
+    Ok(baseline)
+}
+
+async fn judge(
+    run: &Run,
+    overrides: &Overrides,
+    (baseline, margin): (&[Report], f64),
+) -> Result<(Report, Option<Comparison>), Failure> {
     let folder = run::create_report_folder(&run.settings.verify.runs)?;
     let report = Box::pin(drive_and_judge(run, overrides, &folder)).await;
     if report.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
         // An interrupted run has no report; remove the worker's log as well.
         drop(std::fs::remove_dir_all(&folder));
     }
-    report
+    let report = report?;
+    let comparison = if baseline.is_empty() { None } else { Some(compare_with(baseline, &report, margin, &folder)?) };
+    Ok((report, comparison))
+}
+
+/// Compares the run with earlier ones, shows that and writes it into the run's folder.
+fn compare_with(baseline: &[Report], report: &Report, margin: f64, folder: &Path) -> anyhow::Result<Comparison> {
+    let comparison = compare::compare(baseline, std::slice::from_ref(report), margin)?;
+    screen::print(&format!("\nCompared with the baseline (A)\n{}", comparison.table()))?;
+    report_files::write(&folder.join("comparison.json"), &serde_json::to_string_pretty(&comparison)?)?;
+    report_files::write(&folder.join("comparison.md"), &comparison.markdown())?;
+    Ok(comparison)
 }
 
 /// Drives the scenario against a worker. However the drive ends, the worker is drained.

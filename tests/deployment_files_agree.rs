@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
+#[path = "deployment_files/ci.rs"]
+mod ci;
 #[path = "deployment_files/container.rs"]
 mod container;
 #[path = "deployment_files/kubernetes.rs"]
@@ -13,6 +15,8 @@ mod monitoring;
 mod pages;
 #[path = "deployment_files/promql.rs"]
 mod promql;
+#[path = "deployment_files/shards.rs"]
+mod shards;
 
 use std::{
     fs,

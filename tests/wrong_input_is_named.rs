@@ -39,6 +39,25 @@ fn a_report_of_a_newer_version_and_a_missing_one_are_refused() {
 }
 
 #[test]
+fn reports_that_cannot_be_compared_are_refused() {
+    let folder = folder_with("new.json", "{ \"version\": 99 }");
+    std::fs::write(folder.path().join("empty.json"), "{ \"version\": 5 }").unwrap();
+    let refused = |arguments: &[&str]| {
+        let (code, message) = sluice(folder.path(), arguments);
+        assert_eq!(code, 4, "{message}");
+        message.trim().to_owned()
+    };
+    insta::assert_snapshot!(refused(&["compare", "new.json", "new.json"]), @"error: failed to read new.json: it is of version 99, and this program reads version 5; read it with a newer sluice");
+    insta::assert_snapshot!(refused(&["compare", "empty.json", "new.json"]), @"error: failed to read empty.json: it is not a report of sluice (missing field `run` at line 1 column 16); name a report.json that `sluice verify` wrote");
+    insta::assert_snapshot!(refused(&["compare", "a.json,b.json", "new.json"]), @"error: failed to read a.json: No such file or directory (os error 2); name a report.json, or the folder of a run");
+    insta::assert_snapshot!(refused(&["verify", "--baseline", "old", "smoke"]), @"error: failed to read old: No such file or directory (os error 2); name a report.json, or the folder of a run");
+    assert!(
+        refused(&["compare", "a", "b", "--margin", "5"])
+            .contains("write a percentage above 0 and up to 1000, as in 10%")
+    );
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     insta::assert_snapshot!(config_error("[stack]\nport_bass = 1\n"));
 }

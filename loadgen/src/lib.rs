@@ -18,9 +18,11 @@
 //! - [`trial`]: one drive of a session, with its account and its findings
 //! - [`report`]: the report as data, read and written as JSON, and its forms for people, CI servers and tools
 //! - [`capacity`]: the highest rate at which every SLO holds, found by trials at other rates
+//! - [`mod@compare`]: the reports of runs before and after a change
 
 pub mod account;
 pub mod capacity;
+pub mod compare;
 pub mod drive;
 mod fault;
 pub mod load;

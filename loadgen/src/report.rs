@@ -31,6 +31,7 @@ pub use explain::explain;
 pub use format::{Format, RenderError};
 pub use generator::Generator;
 pub use machine::Machine;
+pub(crate) use markdown::escaped;
 pub use past::{Past, past};
 pub use rates::{Rate, rates};
 pub use read::{FILE_NAME, ReadError, newest, read};

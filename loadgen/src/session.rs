@@ -1,6 +1,7 @@
 //! A session: the stores, a namespace of its own, the scenario's plan and the loaded population, prepared once for any
 //! number of trials. It never drives and never judges.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sluice_schemas::apply;
@@ -8,6 +9,7 @@ use sluice_schemas::concurrency::join;
 use sluice_schemas::names::Names;
 use sluice_schemas::runs;
 use sluice_schemas::stores::Stores;
+use sluice_schemas::versions::versions;
 use sluice_schemas::{Reservation, ReserveError, SchemaError, Store, reserve};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ pub struct Session {
     scenario: Scenario,
     plan: Arc<Plan>,
     digest: String,
+    versions: BTreeMap<String, String>,
     reservation: Reservation,
 }
 
@@ -96,8 +99,9 @@ impl Session {
             let is_kept = !planning.reload && is_known(stores, names, &digests.population).await?;
             let keep: &[Store] = if is_kept { &load::KEPT } else { &[] };
             let names = reset_namespace((stores, names), keep, groups, observer).await?;
+            let versions = Box::pin(versions(stores, &names)).await;
             let (stores, scenario) = (stores.clone(), planning.scenario);
-            let session = Self { stores, names, scenario, plan, digest: digests.plan, reservation };
+            let session = Self { stores, names, scenario, plan, digest: digests.plan, versions, reservation };
             session.load(&digests.population, is_kept, observer, stop).await?;
             Ok(session)
         };
@@ -139,6 +143,11 @@ impl Session {
     /// [`Plan::digest`].
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The version of each store that tells it, by name of the store.
+    pub fn versions(&self) -> &BTreeMap<String, String> {
+        &self.versions
     }
 
     /// The session as the stages of a trial see it.

@@ -9,6 +9,7 @@
 //! - [`concurrency`]: blocking work off the async runtime; [`sql`]: quoting; [`tenant`]: acting as one tenant under
 //!   row-level security; [`rebootstrap`]: Kafka clients that have lost every broker
 //! - [`connect`]: the one way to connect to each store; [`elastic`]: a client for Elasticsearch
+//! - [`mod@versions`]: the version of each store, asked from the store
 //! - `error`: why an operation on the schemas failed ([`SchemaError`])
 //! - `lock`: one change of a namespace's schemas at a time
 //! - `schema`: one module per store, used by the operations below; they return [`AppliedObject`] and [`Drift`]
@@ -36,6 +37,7 @@ pub mod sql;
 pub mod store;
 pub mod stores;
 pub mod tenant;
+pub mod versions;
 
 mod drop_namespace;
 mod error;

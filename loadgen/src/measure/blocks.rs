@@ -56,6 +56,12 @@ impl Blocks {
         Self::with_at_least(drive.div_duration_f64(window / MIN_BLOCKS as u32).ceil() as usize, drive)
     }
 
+    /// Blocks of that length, each with its samples and exceedances.
+    pub fn of(length: Duration, counts: impl Iterator<Item = (u64, u64)>) -> Self {
+        let (samples, exceedances) = counts.unzip();
+        Self { length, samples, exceedances }
+    }
+
     fn with_at_least(least: usize, drive: Duration) -> Self {
         let count = intervals(drive).max(least);
         Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }

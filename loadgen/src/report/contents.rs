@@ -56,7 +56,7 @@ pub struct Header {
     pub digest: String,
     /// The machine of the generator.
     pub machine: Machine,
-    /// Versions of the stores, by name.
+    /// The version of each store, as the store tells it, by name of the store; without those that don't tell.
     pub stores: BTreeMap<String, String>,
     /// The configuration, its secrets hidden by their type.
     pub config: serde_json::Value,

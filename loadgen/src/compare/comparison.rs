@@ -1,0 +1,329 @@
+//! The comparison as data: every quantity of every question and SLO on both sides, the verdicts, and what a reader must know
+//! about the runs. It is written as JSON.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::differences::{Difference, differences};
+use super::effect::{self, ASSUMED_DEVIATION, ASSUMED_SHARE, Effect, Noise};
+use super::judged::{Change, judge};
+use super::observed::{ALPHA, Observed, Quantity, percentile, share};
+use crate::report::{QuestionReport, Report};
+use crate::scenario::Slo;
+use crate::verdict::{Judged, Overall};
+
+/// Parts of a scenario that do not change what the stores are asked to do.
+const NOT_LOAD: &[&str] =
+    &["scenario.seed", "scenario.key_seed", "scenario.slos", "scenario.availability", "scenario.settle"];
+
+/// Why runs can't be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The runs are of different scenarios.
+    #[error("compare the runs: {a} and {b} are different scenarios; name runs of one scenario")]
+    OtherScenario {
+        /// The scenario of the first run.
+        a: String,
+        /// Another one.
+        b: String,
+    },
+    /// A side has no run.
+    #[error("compare the runs: side {0} has none; name at least one report on each side")]
+    NoRun(char),
+    /// A run has no latencies.
+    #[error("compare the runs: that of {started_at} has no latencies, since no question was answered; leave it out")]
+    NothingMeasured {
+        /// Start of its drive.
+        started_at: DateTime<Utc>,
+    },
+}
+
+/// Runs before and after a change, compared.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    /// The scenario.
+    pub scenario: String,
+    /// The verdict.
+    pub outcome: Outcome,
+    /// The share by which a latency may be higher and still be no worse; of an SLO's allowance for its share.
+    pub margin: f64,
+    /// Maximum probability of a wrong verdict.
+    pub alpha: f64,
+    /// Where the noise between runs is known from.
+    pub noise: Noise,
+    /// The runs before the change.
+    pub a: Vec<Run>,
+    /// The runs after it.
+    pub b: Vec<Run>,
+    /// Every quantity of every question and SLO.
+    pub compared: Vec<Compared>,
+    /// Failures of side B that side A does not have, one sentence each: no latency outweighs them.
+    pub failures: Vec<String>,
+    /// What limits the comparison, one sentence each.
+    pub notes: Vec<String>,
+    /// What differs besides the measurements.
+    pub differences: Vec<Difference>,
+}
+
+/// What a comparison says about the runs as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every judged quantity is no worse.
+    NoWorse,
+    /// A judged quantity is worse, or something failed.
+    Worse,
+    /// Nothing is worse, and something is undecided.
+    Undecided,
+}
+
+/// One run of a side.
+#[derive(Debug, Clone, Serialize)]
+pub struct Run {
+    /// Start of the drive.
+    pub started_at: DateTime<Utc>,
+    /// Its own verdict.
+    pub verdict: Overall,
+}
+
+/// One quantity of a question or an SLO on both sides.
+#[derive(Debug, Clone, Serialize)]
+pub struct Compared {
+    /// The question or the SLO.
+    pub subject: String,
+    /// The quantity.
+    pub quantity: Quantity,
+    /// Its mean on side A: microseconds (the geometric mean), or a share.
+    pub a: f64,
+    /// Its mean on side B.
+    pub b: f64,
+    /// The change; of the natural logarithm for a percentile.
+    pub effect: Effect,
+    /// The verdict; `None` if the quantity informs only.
+    pub change: Option<Change>,
+}
+
+/// Compares the runs `a` before a change with the runs `b` after it.
+pub fn compare(a: &[Report], b: &[Report], margin: f64) -> Result<Comparison, CompareError> {
+    check(a, b)?;
+    let mut measured = questions(a, b, margin);
+    measured.extend(slos(a, b, margin));
+    let (compared, outcome) = judged(measured);
+    let failures = failures(a, b);
+    let noise = Noise::of(a.len(), b.len());
+    let differences = differences(a, b);
+    let notes = notes((a, b), noise, &differences);
+    let is_invalid = a.iter().chain(b).any(|run| run.verdict == Overall::Invalid);
+    let outcome = match outcome {
+        _ if !failures.is_empty() => Outcome::Worse,
+        _ if is_invalid => Outcome::Undecided,
+        outcome => outcome,
+    };
+    let [of_a, of_b] = [a, b].map(|side| side.iter().map(run).collect());
+    let scenario = a[0].run.scenario.name.clone();
+    Ok(Comparison {
+        scenario,
+        outcome,
+        margin,
+        alpha: ALPHA,
+        noise,
+        a: of_a,
+        b: of_b,
+        compared,
+        failures,
+        notes,
+        differences,
+    })
+}
+
+fn run(report: &Report) -> Run {
+    Run { started_at: report.run.started_at, verdict: report.verdict }
+}
+
+fn check(a: &[Report], b: &[Report]) -> Result<(), CompareError> {
+    let Some(first) = a.first() else { return Err(CompareError::NoRun('A')) };
+    if b.is_empty() {
+        return Err(CompareError::NoRun('B'));
+    }
+    for report in a.iter().chain(b) {
+        check_scenario(&first.run.scenario.name, report)?;
+        if report.questions.iter().all(|question| question.histogram.is_empty()) {
+            return Err(CompareError::NothingMeasured { started_at: report.run.started_at });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a report is of a scenario of that name.
+pub fn check_scenario(scenario: &str, report: &Report) -> Result<(), CompareError> {
+    let other = &report.run.scenario.name;
+    if other == scenario {
+        Ok(())
+    } else {
+        Err(CompareError::OtherScenario { a: scenario.to_owned(), b: other.clone() })
+    }
+}
+
+/// A quantity before it is judged.
+struct Measured {
+    subject: String,
+    quantity: Quantity,
+    means: [f64; 2],
+    effect: Effect,
+    margin: f64,
+}
+
+impl Measured {
+    /// From the runs of both sides; `None` if one of them lacks the quantity.
+    fn of(subject: &str, quantity: Quantity, a: &[Observed], b: &[Observed], scale: Scale) -> Option<Self> {
+        let effect = effect::effect(a, b, scale.assumed)?;
+        let mean = |side: &[Observed]| side.iter().map(|one| one.value).sum::<f64>() / side.len() as f64;
+        let means = [a, b].map(|side| if quantity == Quantity::Exceeding { mean(side) } else { mean(side).exp() });
+        Some(Self { subject: subject.to_owned(), quantity, means, effect, margin: scale.margin })
+    }
+}
+
+/// What is large on the scale of a quantity.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    margin: f64,
+    assumed: f64,
+}
+
+fn questions(a: &[Report], b: &[Report], margin: f64) -> Vec<Measured> {
+    let scale = Scale { margin: margin.ln_1p(), assumed: ASSUMED_DEVIATION };
+    let all = a[0].questions.iter().map(QuestionReport::name);
+    let of_question = |name: String| {
+        let [of_a, of_b] = [a, b].map(|side| side.iter().map(|run| percentiles(run, &name)).collect::<Vec<_>>());
+        Quantity::PERCENTILES.into_iter().enumerate().filter_map(move |(index, (quantity, _))| {
+            let side = |runs: &[Option<[Observed; 3]>]| -> Option<Vec<Observed>> {
+                runs.iter().map(|run| run.map(|run| run[index])).collect()
+            };
+            Measured::of(&name, quantity, &side(&of_a)?, &side(&of_b)?, scale)
+        })
+    };
+    all.flat_map(of_question).collect()
+}
+
+/// The percentiles of a question in a run; `None` if the run has no latencies of it.
+fn percentiles(report: &Report, name: &str) -> Option<[Observed; 3]> {
+    let question = report.questions.iter().find(|question| question.name() == name)?;
+    let observe = |(_, quantile)| percentile(&question.histogram, &question.series, quantile);
+    let [p50, p95, p99] = Quantity::PERCENTILES.map(observe);
+    Some([p50?, p95?, p99?])
+}
+
+fn slos(a: &[Report], b: &[Report], margin: f64) -> Vec<Measured> {
+    let of_slo = |slo: &Slo| {
+        let allowed = 1.0 - slo.objective;
+        let scale = Scale { margin: margin * allowed, assumed: ASSUMED_SHARE * allowed };
+        let [of_a, of_b] = [a, b].map(|side| side.iter().map(|run| exceeding(run, slo)).collect::<Option<Vec<_>>>());
+        Measured::of(&format!("SLO {}", slo.name), Quantity::Exceeding, &of_a?, &of_b?, scale)
+    };
+    a[0].findings.slos.iter().filter_map(|judged| of_slo(&judged.slo)).collect()
+}
+
+/// The share that exceeds the limit of an SLO; `None` if the run does not judge it with the same limit.
+fn exceeding(report: &Report, slo: &Slo) -> Option<Observed> {
+    let same = |judged: &&Judged| {
+        let Slo { name, questions, tenants, users, within, .. } = &judged.slo;
+        (name, questions, tenants, users, within) == (&slo.name, &slo.questions, &slo.tenants, &slo.users, &slo.within)
+    };
+    let judged = report.findings.slos.iter().find(same)?;
+    share(judged.counts.exceedances, judged.counts.samples, judged.test.effective.samples)
+}
+
+/// Judges all quantities together, except for those that inform only.
+fn judged(measured: Vec<Measured>) -> (Vec<Compared>, Outcome) {
+    let effects: Vec<(Effect, f64)> =
+        measured.iter().filter(|one| one.quantity.is_judged()).map(|one| (one.effect, one.margin)).collect();
+    let changes = judge(&effects);
+    let has = |change| changes.contains(&change);
+    let outcome = if has(Change::Worse) {
+        Outcome::Worse
+    } else if has(Change::Undecided) || changes.is_empty() {
+        Outcome::Undecided
+    } else {
+        Outcome::NoWorse
+    };
+    let mut changes = changes.into_iter();
+    let compared = measured.into_iter().map(|Measured { subject, quantity, means: [a, b], effect, .. }| {
+        let change = if quantity.is_judged() { changes.next() } else { None };
+        Compared { subject, quantity, a, b, effect, change }
+    });
+    (compared.collect(), outcome)
+}
+
+/// What failed in the runs of B and in none of A.
+fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
+    let wrong = |report: &Report| report.questions.iter().map(|question| question.counts.wrong).sum::<u64>();
+    let failed = |report: &&Report| wrong(report) > 0 || !report.findings.failures.is_empty();
+    if a.iter().any(|report| failed(&report)) {
+        return Vec::new();
+    }
+    let sentence = |report: &Report| {
+        let first = report.findings.failures.first().cloned();
+        let why = first.unwrap_or_else(|| format!("{} wrong answers", wrong(report)));
+        format!(
+            "the run of {} failed, and none before the change did: {why}",
+            report.run.started_at.format("%F %T UTC")
+        )
+    };
+    b.iter().filter(failed).map(sentence).collect()
+}
+
+/// What a reader must know about the runs.
+fn notes((a, b): (&[Report], &[Report]), noise: Noise, differences: &[Difference]) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(match noise {
+        Noise::BothSides => None,
+        Noise::OneSide => Some(
+            "one side has a single run: the noise between runs is taken from the other side, as if it were the same"
+                .to_owned(),
+        ),
+        Noise::Assumed => Some(format!(
+            "each side has a single run, so the noise between runs is not known: a standard deviation of {:.0} % is \
+             assumed, and more noise than that looks like a change; repeat the runs of both sides",
+            ASSUMED_DEVIATION * 100.0
+        )),
+    });
+    let starts = |side: &[Report]| side.iter().map(|run| run.run.started_at).collect::<Vec<_>>();
+    let [starts_a, starts_b] = [a, b].map(starts);
+    let apart = starts_a.iter().max() < starts_b.iter().min() || starts_b.iter().max() < starts_a.iter().min();
+    if apart && noise != Noise::Assumed {
+        notes.push(
+            "the runs of one side all came before those of the other: a drift of the machine looks like a change; \
+             interleave them, A B A B"
+                .to_owned(),
+        );
+    }
+    let invalid = a.iter().chain(b).filter(|run| run.verdict == Overall::Invalid);
+    notes.extend(invalid.map(|run| {
+        let started = run.run.started_at.format("%F %T UTC");
+        format!("the run of {started} is INVALID and proves nothing about the stores: repeat it, or leave it out")
+    }));
+    let is_load = |one: &&Difference| {
+        one.what.starts_with("scenario.") && !NOT_LOAD.iter().any(|part| one.what.starts_with(part))
+    };
+    notes.extend(
+        differences.iter().find(is_load).map(|one| {
+            format!("the sides do not have the same load ({} differs), which may explain a change", one.what)
+        }),
+    );
+    notes.extend(missing(a, b));
+    notes
+}
+
+/// One sentence for each question or SLO that not every run has, or not with the same limit.
+fn missing(a: &[Report], b: &[Report]) -> Vec<String> {
+    let all = || a.iter().chain(b);
+    let names = a[0].questions.iter().map(QuestionReport::name);
+    let questions = names.filter(|name| !all().all(|run| percentiles(run, name).is_some()));
+    let slos = a[0].findings.slos.iter().map(|one| &one.slo);
+    let slos =
+        slos.filter(|slo| !all().all(|run| exceeding(run, slo).is_some())).map(|slo| format!("SLO {}", slo.name));
+    questions
+        .chain(slos)
+        .map(|name| format!("{name} is not compared: not every run measured it in the same way"))
+        .collect()
+}

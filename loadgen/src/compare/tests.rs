@@ -1,0 +1,120 @@
+//! Comparisons of made-up reports: their forms, what limits them, and what is refused.
+
+use std::time::Duration;
+
+use super::*;
+use crate::measure::{GeneratorHealth, Measurements, Sample};
+use crate::population::TenantClass;
+use crate::question::Question;
+use crate::report::{Header, Machine, Report};
+use crate::scenario::Scenario;
+use crate::verdict::{Findings, Validity, judge};
+
+/// A run of the smoke scenario with deterministic answers around `millis`; `noise` makes the runs of a side differ.
+fn run(minute: u32, millis: f64, noise: f64) -> Report {
+    let mut scenario = Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap();
+    scenario.probes.retain(|question, _| [Question::Search, Question::LookupById].contains(question));
+    scenario.slos.retain(|slo| slo.name != "analytics");
+    let mut measured = Measurements::new(&scenario);
+    for (&question, &rate) in &scenario.probes {
+        let slower = if question == Question::Search { millis } else { 10.0 };
+        for i in 0..(rate * 60.0) as u64 {
+            let latency = Duration::from_secs_f64(slower * noise * (0.5 + (i * 37 % 100) as f64 / 100.0) / 1_000.0);
+            let (intended, lag) = (Duration::from_secs_f64(i as f64 / rate), Duration::ZERO);
+            let outcome = crate::measure::Outcome::Correct;
+            let sample = Sample { intended, lag, latency, waited: Duration::ZERO, outcome };
+            measured.record(question, TenantClass::Large, sample);
+        }
+    }
+    let (slos, availability) = judge(&scenario, &measured);
+    let findings = Findings { slos, availability, validity: Validity::Valid, failures: Vec::new() };
+    let header = Header {
+        started_at: format!("2026-11-28T10:{minute:02}:00Z").parse().unwrap(),
+        scenario,
+        digest: "9f2c".repeat(16),
+        machine: Machine { system: "linux x86_64".to_owned(), cpus: 2, memory_bytes: Some(24_000_000_000) },
+        stores: [("postgres".to_owned(), "17.2".to_owned())].into(),
+        config: serde_json::json!({ "stack": { "port_base": 5432 } }),
+    };
+    Report::new(header, findings, (&measured, &GeneratorHealth::default()), Vec::new(), None)
+}
+
+fn side(minutes: [u32; 3], millis: f64) -> Vec<Report> {
+    minutes.into_iter().zip([0.99, 1.0, 1.01]).map(|(minute, noise)| run(minute, millis, noise)).collect()
+}
+
+const BEFORE: [u32; 3] = [0, 10, 20];
+const AFTER: [u32; 3] = [5, 15, 25];
+
+#[test]
+fn a_slower_question_is_worse_and_the_others_are_not() {
+    let mut after = side(AFTER, 24.0);
+    for run in &mut after {
+        run.run.stores.insert("postgres".to_owned(), "18.0".to_owned());
+    }
+    let comparison = compare(&side(BEFORE, 20.0), &after, 0.1).unwrap();
+    assert_eq!(comparison.outcome, Outcome::Worse);
+    insta::assert_snapshot!(comparison.table());
+    insta::assert_snapshot!(comparison.markdown());
+    let json = serde_json::to_value(&comparison).unwrap();
+    let first = &json["compared"][0];
+    let words = [&first["quantity"], &first["change"], &json["outcome"]].map(|word| word.as_str().unwrap());
+    assert_eq!(words, ["p50", "worse", "worse"]);
+}
+
+#[test]
+fn equal_runs_are_no_worse_and_single_ones_say_what_is_not_known() {
+    let (before, after) = (side(BEFORE, 20.0), side(AFTER, 20.0));
+    let equal = compare(&before, &after, 0.1).unwrap();
+    assert_eq!((equal.outcome, equal.notes), (Outcome::NoWorse, Vec::<String>::new()));
+    let single = compare(&before[..1], &after[..1], 0.1).unwrap();
+    assert_eq!(single.outcome, Outcome::Undecided);
+    insta::assert_snapshot!(single.table());
+    let one_side = compare(&before, &after[..1], 0.1).unwrap();
+    assert_eq!((one_side.noise, one_side.outcome), (Noise::OneSide, Outcome::NoWorse));
+}
+
+#[test]
+fn faster_runs_are_no_worse_and_say_what_is_better() {
+    let comparison = compare(&side(BEFORE, 20.0), &side(AFTER, 14.0), 0.1).unwrap();
+    assert_eq!(comparison.outcome, Outcome::NoWorse);
+    let better = comparison.compared.iter().filter(|one| one.change == Some(Change::Better));
+    assert_eq!(better.map(|one| one.subject.as_str()).collect::<Vec<_>>(), ["search", "search"]);
+}
+
+#[test]
+fn what_failed_only_after_the_change_is_worse_however_fast() {
+    let (before, mut after) = (side(BEFORE, 20.0), side(AFTER, 20.0));
+    after[1].findings.failures.push("7 records are missing".to_owned());
+    let comparison = compare(&before, &after, 0.1).unwrap();
+    assert_eq!((comparison.outcome, comparison.failures.len()), (Outcome::Worse, 1));
+    let mut both = before;
+    both[0].findings.failures.push("9 records are missing".to_owned());
+    assert_eq!(compare(&both, &after, 0.1).unwrap().outcome, Outcome::NoWorse);
+}
+
+#[test]
+fn what_limits_a_comparison_is_said() {
+    let mut apart = side([30, 40, 50], 20.0);
+    apart[0].verdict = crate::verdict::Overall::Invalid;
+    for run in &mut apart {
+        run.run.scenario.communications += 1;
+        run.findings.slos[0].slo.within *= 2;
+    }
+    let comparison = compare(&side(BEFORE, 20.0), &apart, 0.1).unwrap();
+    assert_eq!(comparison.outcome, Outcome::Undecided);
+    insta::assert_snapshot!(comparison.notes.join("\n"));
+}
+
+#[test]
+fn runs_that_cannot_be_compared_are_refused() {
+    let before = side(BEFORE, 20.0);
+    let mut other = before.clone();
+    other[2].run.scenario.name = "day".to_owned();
+    let mut silent = before.clone();
+    for question in &mut silent[1].questions {
+        question.histogram = crate::measure::DurationHistogram::default();
+    }
+    let refusals = [compare(&before, &other, 0.1), compare(&silent, &before, 0.1), compare(&before, &[], 0.1)];
+    insta::assert_snapshot!(refusals.map(|one| one.unwrap_err().to_string()).join("\n"));
+}

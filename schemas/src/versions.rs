@@ -1,0 +1,83 @@
+//! The version of each store, asked from the store itself, so that it is also known where this program did not install it.
+//! A store that does not tell its version is left out; asking changes nothing and never fails.
+
+mod kafka;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::{Connection as _, Row as _};
+
+use crate::connect::{self, CONNECT_TIMEOUT, REQUEST_TIMEOUT, Role};
+use crate::elastic::{Elastic, Method};
+use crate::names::Names;
+use crate::stores::Stores;
+
+/// Time-out of one store's answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The versions by name of the store: `postgres`, `kafka` (the level of its metadata, which no release number follows
+/// from), `connect`, `clickhouse`, `elasticsearch`, `redis-cache` and `redis-state`.
+pub async fn versions(stores: &Stores, names: &Names) -> BTreeMap<String, String> {
+    let (postgres, kafka, connect, clickhouse, elasticsearch, cache, state) = tokio::join!(
+        within("postgres", postgres(stores, names)),
+        within("kafka", kafka::metadata_version(&stores.kafka.brokers)),
+        within("connect", kafka_connect(stores)),
+        within("clickhouse", clickhouse(stores)),
+        within("elasticsearch", elasticsearch(stores)),
+        within("redis-cache", redis("Redis (cache)", &stores.redis.cache)),
+        within("redis-state", redis("Redis (state)", &stores.redis.state)),
+    );
+    [postgres, kafka, connect, clickhouse, elasticsearch, cache, state].into_iter().flatten().collect()
+}
+
+async fn within(name: &str, asked: impl Future<Output = Option<String>>) -> Option<(String, String)> {
+    let answer = tokio::time::timeout(TIMEOUT, asked).await.ok().flatten();
+    answer.map(|version| (name.to_owned(), version))
+}
+
+async fn postgres(stores: &Stores, names: &Names) -> Option<String> {
+    let mut connection = connect::postgres_connection(stores, &names.database(), Role::Reader).await.ok()?;
+    let row = sqlx::query("SHOW server_version").fetch_one(&mut connection).await.ok()?;
+    drop(connection.close().await);
+    row.try_get(0).ok()
+}
+
+async fn clickhouse(stores: &Stores) -> Option<String> {
+    connect::clickhouse_server(stores).query("SELECT version()").fetch_one().await.ok()
+}
+
+async fn elasticsearch(stores: &Stores) -> Option<String> {
+    let root: Value = Elastic::new(stores).ok()?.read(Method::GET, "/", None).await.ok()?;
+    number(&root, "/version/number")
+}
+
+/// Kafka Connect is released with Kafka, and says its number.
+async fn kafka_connect(stores: &Stores) -> Option<String> {
+    let client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT);
+    let response = client.build().ok()?.get(&stores.kafka.connect_url).send().await.ok()?;
+    number(&response.json().await.ok()?, "/version")
+}
+
+async fn redis(store: &'static str, nodes: &[String]) -> Option<String> {
+    let mut node = connect::redis_node(store, nodes.first()?).await.ok()?;
+    let info: String = redis::cmd("INFO").arg("server").query_async(&mut node).await.ok()?;
+    info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|version| version.trim().to_owned())
+}
+
+fn number(json: &Value, pointer: &str) -> Option<String> {
+    json.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_left_out() {
+        let (stores, names) = (Stores::local(1), Names::new("t").unwrap());
+        let asked = Box::pin(versions(&stores, &names)).await;
+        assert_eq!(asked, BTreeMap::new());
+    }
+}
