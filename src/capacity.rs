@@ -14,6 +14,7 @@ use sluice_loadgen::{
         subject::Subject,
     },
     observer::Observer as _,
+    plan::Shard,
     scenario::Scenario,
 };
 
@@ -107,7 +108,7 @@ impl Order {
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
     let Chosen { scenario, .. } = scenarios::choose(options.run.choice()).or_exit(Exit::Usage)?;
     let order = Order::new(&options, &scenario).or_exit(Exit::Usage)?;
-    let run = Box::pin(Run::prepare(&options.run, settings)).await?;
+    let run = Box::pin(Run::prepare(&options.run, Shard::WHOLE, settings)).await?;
     let searched = Box::pin(report(&run, &order, overrides)).await;
     run.end().await;
     Ok(exit(&searched?.searches))

@@ -1,30 +1,49 @@
 //! `sluice load`: drives a scenario without judging it. Records stay on Kafka until a worker ingests them.
 
-use sluice_loadgen::report;
+use clap::Args;
+use sluice_loadgen::{drive::Driven, report, trial::TrialError};
 
 use crate::{
     exit::{Exit, Failure},
-    run::{Options, Run, trial_failure},
+    run::{self, Run, trial_failure},
     screen,
     settings::Settings,
 };
 
+// The options of a run are a group of this name.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    run: run::Options,
+    #[command(flatten)]
+    part: run::Part,
+}
+
 /// Drives, and prints what was written and how questions were answered.
 pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
-    let run = Box::pin(Run::prepare(&options, settings)).await?;
+    let run = Box::pin(Run::prepare(&options.run, options.part.shard(), settings)).await?;
+    let scenario = run.session.scenario().clone();
     let (namespace, base) = (run.session.names().namespace().to_owned(), run.settings.stack.port_base);
-    let driven = run.trial().drive().await.map_err(trial_failure).map(|driven| {
-        let rates = report::rates(&driven, None);
-        (report::drive_tables(run.session.scenario(), &driven.measured.questions, &rates), driven.lost)
-    });
+    let driven = Box::pin(drive(&run)).await;
     run.end().await;
-    let (tables, lost) = driven?;
-    screen::print(&tables)?;
+    let (driven, has_failed) = driven.map_err(trial_failure)?;
+    let rates = report::rates(&driven, None);
+    screen::print(&report::drive_tables(&scenario, &driven.measured.questions, &rates))?;
     screen::note(&format!(
         "the records are on Kafka; `sluice ingest --port-base {base} --namespace {namespace}` moves them into their tables"
     ));
-    for loss in &lost {
+    for loss in &driven.lost {
         screen::note(&format!("failed: {loss}"));
     }
-    Ok(if lost.is_empty() { Exit::Pass } else { Exit::Fail })
+    Ok(if has_failed { Exit::Fail } else { Exit::Pass })
+}
+
+/// Drives, and says whether anything failed; the first of several shards ends when all have driven.
+async fn drive(run: &Run) -> Result<(Driven, bool), TrialError> {
+    let mut trial = run.trial();
+    let driven = trial.drive().await?;
+    trial.gather(&driven).await?;
+    let has_failed = trial.has_failed();
+    Ok((driven, has_failed))
 }

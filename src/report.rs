@@ -1,15 +1,18 @@
 //! `sluice report`: shows the report of a run again, in any of its forms; and writes those forms for `sluice verify`. It
-//! judges nothing: a report keeps its verdict.
+//! merges the reports of shards. Of one report it judges nothing: that keeps its verdict.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use sluice_loadgen::report::{self, Format, Report};
+use sluice_loadgen::{
+    report::{self, Format, Report},
+    verdict::Overall,
+};
 
 use crate::{
     exit::{Exit, Failure, OrExit},
-    screen,
+    run, screen,
     settings::Settings,
 };
 
@@ -17,6 +20,8 @@ use crate::{
 pub(crate) enum Verb {
     /// Show the report of a run: the newest one, or the one in PATH
     Show(Show),
+    /// Merge the reports of all shards of a run into one, judged on all samples together; the exit code is the verdict
+    Merge(Merge),
     /// Print the JSON schema of report.json
     Schema,
 }
@@ -31,6 +36,16 @@ pub(crate) struct Show {
     format: Form,
     /// Write it to this file instead of standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    /// The report of each shard: a report.json, or the folder of its run
+    #[arg(value_name = "REPORT", required = true, value_hint = ValueHint::AnyPath)]
+    reports: Vec<PathBuf>,
+    /// Write the report into this folder instead of a new one in verify.runs
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     output: Option<PathBuf>,
 }
 
@@ -76,9 +91,39 @@ pub(crate) fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure> {
                 None => screen::print(&text)?,
             }
         }
+        Verb::Merge(options) => return merge(&options, settings),
         Verb::Schema => screen::print(&report::schema()?)?,
     }
     Ok(Exit::Pass)
+}
+
+/// Merges reports, shows the result and writes its forms.
+fn merge(options: &Merge, settings: &Settings) -> Result<Exit, Failure> {
+    let reports =
+        options.reports.iter().map(|path| report::read(path)).collect::<Result<_, _>>().or_exit(Exit::Usage)?;
+    let merged = report::merge(reports).or_exit(Exit::Usage)?;
+    let folder = match &options.output {
+        Some(folder) => folder.clone(),
+        None => {
+            std::fs::create_dir_all(&settings.verify.runs).or_exit(Exit::Usage)?;
+            run::create_report_folder(&settings.verify.runs).or_exit(Exit::Usage)?
+        }
+    };
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display())).or_exit(Exit::Usage)?;
+    screen::print(&merged.table())?;
+    let page = write_all(&merged, &folder)?;
+    screen::print(&format!("report: {}", page.display()))?;
+    Ok(exit(merged.verdict))
+}
+
+/// The exit code of a verdict.
+pub(crate) fn exit(verdict: Overall) -> Exit {
+    match verdict {
+        Overall::Pass => Exit::Pass,
+        Overall::Fail => Exit::Fail,
+        Overall::Inconclusive => Exit::Inconclusive,
+        Overall::Invalid => Exit::Invalid,
+    }
 }
 
 /// Writes every form into the folder of a run; returns the page.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use sluice_loadgen::{
     observer::Observer as _,
+    plan::Shard,
     report::{Header, Machine},
     session::{Planning, Session, SessionError},
     trial::{Trial, TrialError},
@@ -48,6 +49,22 @@ pub(crate) struct Options {
     reload: bool,
 }
 
+/// The part of the plan that is driven.
+#[derive(Debug, Args)]
+pub(crate) struct Part {
+    /// Drive only part K of N of the plan, as in 2/4, together with the other shards. Shard 1 prepares the stores, and
+    /// for `verify` runs the worker and accounts for all; the others wait for it. `sluice report merge` merges the reports
+    #[arg(long, value_name = "K/N", default_value_t = Shard::WHOLE, hide_default_value = true)]
+    shard: Shard,
+}
+
+impl Part {
+    /// The shard.
+    pub(crate) fn shard(&self) -> Shard {
+        self.shard
+    }
+}
+
 impl Options {
     /// The scenario that is chosen.
     pub(crate) fn choice(&self) -> &Choice {
@@ -65,8 +82,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Does everything before the first drive.
-    pub(crate) async fn prepare(options: &Options, settings: Settings) -> Result<Self, Failure> {
+    /// Does everything before the first drive of a shard.
+    pub(crate) async fn prepare(options: &Options, shard: Shard, settings: Settings) -> Result<Self, Failure> {
         let Chosen { scenario, warning } = scenarios::choose(&options.choice).or_exit(Exit::Usage)?;
         // Check that the report can be written before anything runs.
         std::fs::create_dir_all(&settings.verify.runs)
@@ -81,8 +98,8 @@ impl Run {
         for warning in verdict::warnings(&scenario).into_iter().chain(warning) {
             live.print(&format!("warning: {warning}"));
         }
-        let planning = Planning::start(&scenario).reloading(options.reload);
-        if !options.no_up && settings.is_local() {
+        let planning = Planning::start(&scenario).reloading(options.reload).of_shard(shard);
+        if !options.no_up && settings.is_local() && shard.is_first() {
             interruptible(&stop, start_stack(&settings, &live)).await?;
         }
         let groups = [settings.verify.namespace.group(&settings.ingest.group)];
@@ -132,6 +149,7 @@ fn session_failure(error: SessionError) -> Failure {
     match error {
         SessionError::Stopped => interrupted(),
         SessionError::Schema(error) => namespace_failure(error),
+        SessionError::Shards(error) if error.is_usage() => Failure { exit: Exit::Usage, error: error.into() },
         other => other.into(),
     }
 }
@@ -177,6 +195,8 @@ pub(crate) fn header(run: &Run, started_at: DateTime<Utc>) -> anyhow::Result<Hea
         digest: run.session.digest().to_owned(),
         machine: Machine::this(),
         stores: run.session.versions().clone(),
+        shard: Some(run.session.context().shard()).filter(|shard| !shard.is_whole()),
+        merged_shards: None,
         config: serde_json::to_value(&run.settings).context("write the configuration into the report")?,
     })
 }

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use clap::{Args, ValueHint};
 use sluice_loadgen::{
-    account::Settled,
+    account::{Account, Settled},
     compare::{self, Comparison},
     drive::Driven,
     observer::Observer as _,
-    report::{self, Report},
+    report::{self, Rate, Report},
     trial::Trial,
-    verdict::Overall,
 };
 use sluice_stack::Layout;
 
@@ -27,10 +26,14 @@ use crate::{
 /// Free disk space, in MiB, below which a failed run mentions the disk.
 const MIN_FREE_MIB: u64 = 256;
 
+// The options of a run are a group of this name.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct Options {
     #[command(flatten)]
     run: run::Options,
+    #[command(flatten)]
+    part: run::Part,
     #[command(flatten)]
     baseline: Baseline,
 }
@@ -40,7 +43,7 @@ pub(crate) struct Options {
 struct Baseline {
     /// Compare the run with earlier ones: a report, the folder of a run or of runs, or several separated by commas. A run
     /// that passes and is worse ends with exit code 1, and 2 if that is undecided
-    #[arg(long, value_name = "REPORTS", value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "REPORTS", value_hint = ValueHint::AnyPath, conflicts_with = "shard")]
     baseline: Option<String>,
     /// How much higher a latency may be than in the baseline and still be no worse
     #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = comparisons::margin, requires = "baseline")]
@@ -50,15 +53,13 @@ struct Baseline {
 /// Runs and judges.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
     let baseline = read_baseline(&options).or_exit(Exit::Usage)?;
-    let run = Box::pin(Run::prepare(&options.run, settings)).await?;
+    let run = Box::pin(Run::prepare(&options.run, options.part.shard(), settings)).await?;
     let judged = Box::pin(judge(&run, overrides, (&baseline, options.baseline.margin))).await;
     run.end().await;
     let (report, comparison) = judged?;
-    Ok(match report.verdict {
-        Overall::Pass => comparison.as_ref().map_or(Exit::Pass, comparisons::exit),
-        Overall::Fail => Exit::Fail,
-        Overall::Inconclusive => Exit::Inconclusive,
-        Overall::Invalid => Exit::Invalid,
+    Ok(match report_files::exit(report.verdict) {
+        Exit::Pass => comparison.as_ref().map_or(Exit::Pass, comparisons::exit),
+        other => other,
     })
 }
 
@@ -98,6 +99,9 @@ fn compare_with(baseline: &[Report], report: &Report, margin: f64, folder: &Path
 
 /// Drives the scenario against a worker. However the drive ends, the worker is drained.
 async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Report, Failure> {
+    if !run.session.context().shard().is_first() {
+        return Box::pin(drive_shard(run, folder)).await;
+    }
     let started_at = chrono::Utc::now();
     run.live.step_started("starting the ingest worker");
     let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
@@ -117,15 +121,41 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
         trial.fail(full);
     }
     let rates = report::rates(&driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
-    let measured = (&driven.measured, &driven.health);
-    let report = Report::new(run::header(run, started_at)?, trial.findings(&driven), measured, rates, Some(account));
+    let report = report(run, started_at, (trial, &driven), rates, Some(account))?;
     publish(&report, folder)?;
     Ok(report)
+}
+
+/// Drives a shard other than the first one, which runs the worker and accounts for all.
+async fn drive_shard(run: &Run, folder: &Path) -> Result<Report, Failure> {
+    let started_at = chrono::Utc::now();
+    let mut trial = run.trial();
+    let driven = trial.drive().await.map_err(trial_failure)?;
+    trial.gather(&driven).await.map_err(trial_failure)?;
+    let report = report(run, started_at, (trial, &driven), report::rates(&driven, None), None)?;
+    publish(&report, folder)?;
+    Ok(report)
+}
+
+fn report(
+    run: &Run,
+    started_at: chrono::DateTime<chrono::Utc>,
+    (trial, driven): (Trial<'_>, &Driven),
+    rates: Vec<Rate>,
+    account: Option<Account>,
+) -> anyhow::Result<Report> {
+    let measured = (&driven.measured, &driven.health);
+    let report = Report::new(run::header(run, started_at)?, trial.findings(driven), measured, rates, account);
+    Ok(match run.session.context().shards {
+        Some(shards) => report.with_parts(shards.run(), measured),
+        None => report,
+    })
 }
 
 /// Drives the scenario, and waits for the last record.
 async fn drive_and_settle(trial: &mut Trial<'_>, worker: &mut Worker) -> Result<(Driven, Option<Settled>), Failure> {
     let driven = trial.drive().await.map_err(trial_failure)?;
+    trial.gather(&driven).await.map_err(trial_failure)?;
     if let Err(error) = worker.check() {
         trial.fail(format!("{error:#}"));
     }

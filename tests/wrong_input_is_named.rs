@@ -58,6 +58,19 @@ fn reports_that_cannot_be_compared_are_refused() {
 }
 
 #[test]
+fn a_shard_that_does_not_exist_is_refused_and_so_is_a_report_that_is_none() {
+    let folder = folder_with("empty.json", "{ \"version\": 5 }");
+    for shard in ["5/4", "0/4", "2", "a/b"] {
+        let (code, message) = sluice(folder.path(), &["verify", "--shard", shard]);
+        assert_eq!(code, 4, "{message}");
+        assert!(message.contains("write the number of the shard and of all shards, as in 2/4"), "{message}");
+    }
+    let (code, message) = sluice(folder.path(), &["report", "merge", "empty.json"]);
+    assert_eq!(code, 4, "{message}");
+    assert!(message.contains("read empty.json: it is not a report of sluice"), "{message}");
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     insta::assert_snapshot!(config_error("[stack]\nport_bass = 1\n"));
 }

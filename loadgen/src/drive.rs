@@ -46,6 +46,7 @@ use crate::measure::{DurationHistogram, GeneratorHealth, Measurements, WriteReco
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
+use crate::shards::ShardsError;
 use crate::target::QueryError;
 use checks::Reply;
 use clock::Clock;
@@ -106,6 +107,9 @@ pub enum DriveError {
     /// The producer failed to start, or Kafka rejected a record for a reason other than a full queue.
     #[error(transparent)]
     Produce(#[from] ProduceError),
+    /// The shards of the run did not start together.
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
 }
 
 /// Drives the plan: the warm-up, then every write and probe at its intended start, until the last answer and
@@ -123,6 +127,7 @@ pub async fn drive(
     if lead.is_zero() {
         warm_up(&shared, &loops, stop, progress).await?;
     }
+    start_together(context).await?;
     let (clock, sending, commits) = start_writes(&shared, writers, lead, stop);
     if !lead.is_zero() {
         warm_up_until(&clock, (&shared, &loops), stop, progress).await?;
@@ -140,8 +145,8 @@ pub async fn drive(
     let (lost, task_delay) =
         with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await?;
     blocking(move || loops.join()).await;
-    let plan = Arc::clone(&shared.plan);
-    let planned = blocking(move || plan.all_totals()).await;
+    let (plan, part) = (Arc::clone(&shared.plan), shared.shard);
+    let planned = blocking(move || plan.all_totals_of(part)).await;
     let health = GeneratorHealth {
         writes: shared.started_writes(planned),
         probes: shared.started_probes(),
@@ -165,13 +170,14 @@ pub async fn drive(
 }
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
-    let RunContext { stores, names, scenario, plan } = context;
+    let RunContext { stores, names, scenario, plan, .. } = context;
     let population = plan.population().clone();
     let oracle = tokio::task::spawn_blocking(move || Oracle::new(&population));
     let tenants = plan.population().tenants().len();
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
+        shard: context.shard(),
         oracle: join(oracle).await,
         producer: Producer::new(stores, names, tenants, scenario.duration)?,
         measured: Mutex::new(Measurements::new(scenario)),
@@ -180,6 +186,14 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
             WriteRecorder::with_first_attempts(Store::Postgres, scenario.duration).after(scenario.lead()),
         ),
     }))
+}
+
+/// With other shards, waits for the instant at which all start.
+async fn start_together(context: RunContext<'_>) -> Result<(), ShardsError> {
+    match context.shards {
+        Some(shards) => shards.start_together().await,
+        None => Ok(()),
+    }
 }
 
 async fn warm_up(

@@ -9,6 +9,7 @@
 //! - [`scenario`]: what is driven, asked and judged, as one readable file
 //! - [`plan`]: every write and probe with its intended start, a pure function of the seeds
 //! - [`measure`]: latencies, exceedances, errors and send lag
+//! - [`shards`]: how the shards of one run start together and learn of each other
 //! - [`run_context`]: the stores, the namespace, the scenario and the plan of one run
 //! - [`load`]: writes the population and its past into the stores, in bulk
 //! - [`drive`]: writes and probes, each at its intended start
@@ -37,6 +38,7 @@ pub mod report;
 pub mod run_context;
 pub mod scenario;
 pub mod session;
+pub mod shards;
 pub mod target;
 pub mod trial;
 pub mod verdict;

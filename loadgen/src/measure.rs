@@ -7,9 +7,12 @@ mod encoding;
 mod histogram;
 mod sample;
 mod series;
+mod sparse;
 mod writes;
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::population::TenantClass;
 use crate::question::Question;
@@ -23,7 +26,7 @@ pub use series::{Point, Series};
 pub use writes::WriteRecorder;
 
 /// Samples of one question, or of one SLO.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measured {
     /// Counts by outcome.
     pub counts: Counts,
@@ -49,6 +52,17 @@ impl Measured {
         Self { counts: Counts::default(), latency, lag, waited, blocks, failures, series: Series::new(drive) }
     }
 
+    /// Adds what was measured elsewhere in a drive of the same length.
+    fn merge(&mut self, other: &Self) {
+        self.counts += other.counts;
+        self.latency.merge(&other.latency);
+        self.lag.merge(&other.lag);
+        self.waited.merge(&other.waited);
+        self.blocks.merge(&other.blocks);
+        self.failures.merge(&other.failures);
+        self.series.merge(&other.series);
+    }
+
     fn record(&mut self, sample: Sample, limit: Option<Duration>) {
         let Sample { intended, lag, latency, waited, outcome } = sample;
         let (failed, exceeds) = (outcome.is_failure(), sample.exceeds(limit));
@@ -65,7 +79,7 @@ impl Measured {
 }
 
 /// Everything measured about one question.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Recorder {
     question: Question,
     users: Option<String>,
@@ -114,7 +128,7 @@ impl Recorder {
 }
 
 /// What was measured for one SLO: the samples of its questions and tenants.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SloRecorder {
     slo: Slo,
     measured: Measured,
@@ -133,7 +147,7 @@ impl SloRecorder {
 }
 
 /// Everything that a drive measures.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measurements {
     /// One recorder for each question that is asked.
     pub questions: Vec<Recorder>,
@@ -162,6 +176,20 @@ impl Measurements {
         Self { questions, slos: scenario.slos.iter().map(slo).collect(), writes: Vec::new() }
     }
 
+    /// Adds what another generator measured in a drive of the same scenario.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.questions.iter_mut().zip(&other.questions) {
+            mine.measured.merge(&theirs.measured);
+            mine.classes.merge(&theirs.classes);
+        }
+        for (mine, theirs) in self.slos.iter_mut().zip(&other.slos) {
+            mine.measured.merge(&theirs.measured);
+        }
+        for (mine, theirs) in self.writes.iter_mut().zip(&other.writes) {
+            mine.merge(theirs);
+        }
+    }
+
     /// Counts the sample of a question that a tenant of that class asked, for the question and for each SLO that judges it.
     pub fn record(&mut self, question: Question, class: TenantClass, sample: Sample) {
         self.record_of(None, question, class, sample);
@@ -188,7 +216,7 @@ impl Measurements {
 }
 
 /// How many operations of one kind were started; what a store held back is counted separately.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     /// Operations planned.
     pub offered: u64,
@@ -199,7 +227,7 @@ pub struct Started {
 }
 
 /// How well the generator kept to the plan.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GeneratorHealth {
     /// Writes.
     pub writes: Started,
@@ -219,6 +247,30 @@ pub struct GeneratorHealth {
     pub monotonic: Duration,
     /// Length of the drive by the system clock; a difference means that the clock jumped.
     pub system: Duration,
+}
+
+impl Started {
+    fn merge(&mut self, other: Self) {
+        self.offered += other.offered;
+        self.sent += other.sent;
+        self.held_back += other.held_back;
+    }
+}
+
+impl GeneratorHealth {
+    /// Adds that of another generator of the same run; of shares and lengths the larger counts.
+    pub fn merge(&mut self, other: &Self) {
+        self.writes.merge(other.writes);
+        self.probes.merge(other.probes);
+        self.write_lag.merge(&other.write_lag);
+        self.task_delay.merge(&other.task_delay);
+        self.priority_is_raised &= other.priority_is_raised;
+        let larger = |mine: Option<f64>, theirs: Option<f64>| mine.into_iter().chain(theirs).reduce(f64::max);
+        self.processor_share = larger(self.processor_share, other.processor_share);
+        self.steal_share = larger(self.steal_share, other.steal_share);
+        self.monotonic = self.monotonic.max(other.monotonic);
+        self.system = self.system.max(other.system);
+    }
 }
 
 #[cfg(test)]

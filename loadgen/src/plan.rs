@@ -2,6 +2,7 @@
 //! It never reads a clock.
 //!
 //! # Layout
+//! - [`Shard`]: a part of a plan, which one of several generators drives
 //! - `warp`: when simulated time is driven; `askers`: which tenants ask when
 //! - `writes`, `probes`: all writes, and all questions that are asked at a rate
 //! - `users`: what users ask, one question at a time
@@ -10,6 +11,7 @@
 mod askers;
 mod digest;
 mod probes;
+mod shard;
 mod users;
 mod warp;
 mod writes;
@@ -17,7 +19,7 @@ mod writes;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
 
 use crate::{
@@ -29,6 +31,7 @@ use askers::Askers;
 use warp::Warp;
 
 pub use digest::Digests;
+pub use shard::{BadShard, Shard};
 
 /// A record and its intended start.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +84,7 @@ pub struct Step {
 }
 
 /// Number of records of each kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Number of communications.
     pub communications: u64,
@@ -196,7 +199,15 @@ impl Plan {
 
     /// Number of a tenant's planned records of each kind. Counts interactions one by one, which is slow for millions.
     pub fn totals(&self, tenant: usize) -> Totals {
+        self.totals_of(tenant, Shard::WHOLE)
+    }
+
+    /// The part of [`Plan::totals`] that a shard writes.
+    pub fn totals_of(&self, tenant: usize, shard: Shard) -> Totals {
         let owner = &self.population.tenants()[tenant];
+        if !shard.is_whole() {
+            return self.count_own(tenant, shard);
+        }
         let interactions = |index| {
             let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
             let reaction =
@@ -211,9 +222,27 @@ impl Plan {
         }
     }
 
+    /// Counts a shard's records one by one.
+    fn count_own(&self, tenant: usize, shard: Shard) -> Totals {
+        let owner = &self.population.tenants()[tenant];
+        let mut totals = Totals::default();
+        for index in (0..owner.driven_communications).filter(|&index| shard.writes(tenant, index)) {
+            totals.communications += 1;
+            totals.events += self.events(tenant, index).len() as u64;
+            totals.interactions += self.interactions(tenant, index).len() as u64;
+        }
+        totals.metrics = (0..owner.driven_metrics).filter(|&index| shard.measures(tenant, index)).count() as u64;
+        totals
+    }
+
     /// Number of the planned records of all tenants, as slow as [`Plan::totals`].
     pub fn all_totals(&self) -> Totals {
-        self.population.tenants().iter().map(|tenant| self.totals(tenant.index)).sum()
+        self.all_totals_of(Shard::WHOLE)
+    }
+
+    /// The part of [`Plan::all_totals`] that a shard writes.
+    pub fn all_totals_of(&self, shard: Shard) -> Totals {
+        self.population.tenants().iter().map(|tenant| self.totals_of(tenant.index, shard)).sum()
     }
 
     /// The wall time of a tenant's simulated millisecond, since the first write.

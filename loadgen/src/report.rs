@@ -5,6 +5,7 @@
 //! - `generator`, `machine`, `rates`, `series`: parts of a report; `contents`: the report, as its JSON has it
 //! - `schema`, `read`, `past`: its JSON schema, a report read back, and what the last one of a scenario measured
 //! - `wording`: words and numbers that all forms have in common
+//! - `merge`: the reports of all shards of a run as one
 //! - `table`, `html`, `junit`, `markdown`, `hdr`: the forms; `format`: renders one of them
 //! - `explain`: a scenario before its run
 
@@ -17,6 +18,7 @@ pub(crate) mod html;
 mod junit;
 mod machine;
 mod markdown;
+mod merge;
 mod past;
 mod rates;
 mod read;
@@ -32,6 +34,7 @@ pub use format::{Format, RenderError};
 pub use generator::Generator;
 pub use machine::Machine;
 pub(crate) use markdown::escaped;
+pub use merge::{MergeError, Parts, merge};
 pub use past::{Past, past};
 pub use rates::{Rate, rates};
 pub use read::{FILE_NAME, ReadError, newest, read};

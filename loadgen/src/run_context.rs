@@ -1,4 +1,4 @@
-//! The inputs of every stage of a run: the stores, the namespace, the scenario and its plan.
+//! The inputs of every stage of a run: the stores, the namespace, the scenario, its plan and the shard that is driven.
 //! It holds only references and decides nothing.
 
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Shard};
 use crate::scenario::Scenario;
+use crate::shards::Meeting;
 
 /// One run: its stores, its namespace and its plan.
 #[derive(Debug, Clone, Copy)]
@@ -20,4 +21,13 @@ pub struct RunContext<'a> {
     pub scenario: &'a Scenario,
     /// The scenario's plan.
     pub plan: &'a Arc<Plan>,
+    /// The other shards of the run; `None` if the whole plan is driven here.
+    pub shards: Option<&'a Meeting>,
+}
+
+impl RunContext<'_> {
+    /// The part of the plan that is driven here.
+    pub fn shard(&self) -> Shard {
+        self.shards.map_or(Shard::WHOLE, Meeting::shard)
+    }
 }

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use crate::load::{self, LoadError};
 use crate::number::separated;
 use crate::observer::Observer;
-use crate::plan::{Digests, Plan};
+use crate::plan::{Digests, Plan, Shard};
 use crate::population::Population;
 use crate::run_context::RunContext;
 use crate::scenario::Scenario;
+use crate::shards::{Meeting, ShardsError};
 
 /// Prepared stores, and what is known about them.
 #[derive(Debug)]
@@ -31,7 +32,9 @@ pub struct Session {
     plan: Arc<Plan>,
     digest: String,
     versions: BTreeMap<String, String>,
-    reservation: Reservation,
+    /// Held by the first shard alone.
+    reservation: Option<Reservation>,
+    shards: Option<Meeting>,
 }
 
 /// Why a session could not be opened.
@@ -46,6 +49,9 @@ pub enum SessionError {
     /// The population could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The shards of the run do not find each other.
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
     /// The session was stopped.
     #[error("open the session: stopped")]
     Stopped,
@@ -55,6 +61,7 @@ pub enum SessionError {
 #[derive(Debug)]
 pub struct Planning {
     scenario: Scenario,
+    shard: Shard,
     planned: JoinHandle<(Arc<Plan>, Digests)>,
     reload: bool,
 }
@@ -70,7 +77,7 @@ impl Planning {
                 (Arc::new(plan), digests)
             }
         });
-        Self { scenario: scenario.clone(), planned, reload: false }
+        Self { scenario: scenario.clone(), shard: Shard::WHOLE, planned, reload: false }
     }
 
     /// Loads the population even if the stores hold it.
@@ -78,13 +85,19 @@ impl Planning {
     pub fn reloading(self, reload: bool) -> Self {
         Self { reload, ..self }
     }
+
+    /// The same plan, of which only a shard is driven.
+    #[must_use]
+    pub fn of_shard(self, shard: Shard) -> Self {
+        Self { shard, ..self }
+    }
 }
 
 impl Session {
     /// Reserves the namespace, drops what earlier runs created there, applies the schemas and loads the population. A
     /// population that the stores hold already, or a part of it, is kept, and only what is missing is loaded.
     /// `groups` are the consumer groups that may exist in the namespace. A namespace that was not created for runs is
-    /// refused.
+    /// refused. A shard other than the first one changes nothing: it waits until the first has done all that.
     pub async fn open(
         planning: Planning,
         (stores, names): (&Stores, &Names),
@@ -93,6 +106,9 @@ impl Session {
         stop: &CancellationToken,
     ) -> Result<Self, SessionError> {
         let opening = async {
+            if !planning.shard.is_first() {
+                return Box::pin(Self::join(planning, (stores, names), observer)).await;
+            }
             observer.step_started("applying the schemas");
             let reservation = reserve(stores, names).await?;
             let (plan, digests) = join(planning.planned).await;
@@ -101,13 +117,38 @@ impl Session {
             let names = reset_namespace((stores, names), keep, groups, observer).await?;
             let versions = Box::pin(versions(stores, &names)).await;
             let (stores, scenario) = (stores.clone(), planning.scenario);
-            let session = Self { stores, names, scenario, plan, digest: digests.plan, versions, reservation };
+            let (digest, reservation) = (digests.plan, Some(reservation));
+            let mut session = Self { stores, names, scenario, plan, digest, versions, reservation, shards: None };
             session.load(&digests.population, is_kept, observer, stop).await?;
+            if !planning.shard.is_whole() {
+                let meeting = Meeting::open(&session.stores, &session.names, &session.digest, planning.shard).await?;
+                session.shards = Some(meeting);
+            }
             Ok(session)
         };
         let opened = stop.run_until_cancelled(Box::pin(opening)).await;
         // Work that has the token may fail with its own error when it is stopped.
         opened.filter(|opened| opened.is_ok() || !stop.is_cancelled()).unwrap_or(Err(SessionError::Stopped))
+    }
+
+    /// Joins the session that the first shard has opened.
+    async fn join(
+        planning: Planning,
+        (stores, names): (&Stores, &Names),
+        observer: &dyn Observer,
+    ) -> Result<Self, SessionError> {
+        observer.step_started(&format!("joining the run as shard {}", planning.shard));
+        let (plan, Digests { plan: digest, .. }) = join(planning.planned).await;
+        let waiting = |why: &str| observer.step_advanced(why);
+        let (meeting, names) = Meeting::join((stores, names), &digest, planning.shard, waiting).await?;
+        let versions = Box::pin(versions(stores, &names)).await;
+        observer.step_finished(&format!(
+            "joined the run in namespace {} as shard {}",
+            names.namespace(),
+            planning.shard
+        ));
+        let (stores, scenario, shards) = (stores.clone(), planning.scenario, Some(meeting));
+        Ok(Self { stores, names, scenario, plan, digest, versions, reservation: None, shards })
     }
 
     async fn load(
@@ -152,12 +193,23 @@ impl Session {
 
     /// The session as the stages of a trial see it.
     pub fn context(&self) -> RunContext<'_> {
-        RunContext { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+        RunContext {
+            stores: &self.stores,
+            names: &self.names,
+            scenario: &self.scenario,
+            plan: &self.plan,
+            shards: self.shards.as_ref(),
+        }
     }
 
     /// Frees the namespace. What was created stays until the next session of the namespace.
     pub async fn close(self) {
-        self.reservation.release().await;
+        if let Some(shards) = self.shards {
+            shards.close().await;
+        }
+        if let Some(reservation) = self.reservation {
+            reservation.release().await;
+        }
     }
 }
 

@@ -50,13 +50,24 @@ pub struct Trial<'a> {
     /// Dead letters of earlier trials.
     letters_before: u64,
     failures: Vec<String>,
+    /// What was acknowledged to all shards; `None` if this is the only one.
+    all_acknowledged: Option<Vec<Totals>>,
 }
 
 impl<'a> Trial<'a> {
     /// The first trial of a session. `stop` ends it without a result.
     pub fn new(session: &'a Session, observer: &'a dyn Observer, stop: &'a CancellationToken) -> Self {
         let (scenario, plan) = (session.scenario().clone(), Arc::clone(session.context().plan));
-        Self { session, scenario, plan, observer, stop, letters_before: 0, failures: Vec::new() }
+        Self {
+            session,
+            scenario,
+            plan,
+            observer,
+            stop,
+            letters_before: 0,
+            failures: Vec::new(),
+            all_acknowledged: None,
+        }
     }
 
     /// Trial `number` of a session; the first one is number 0. It writes records of its own, asks about other keys, and its
@@ -128,6 +139,32 @@ impl<'a> Trial<'a> {
         Ok(driven)
     }
 
+    /// Tells the other shards that the drive is over. The first shard waits for them, since it settles and accounts for all; a
+    /// shard that does not finish is a failure of the trial.
+    pub async fn gather(&mut self, driven: &Driven) -> Result<(), TrialError> {
+        let Some(shards) = self.session.context().shards else { return Ok(()) };
+        self.observer.step_started("waiting for the other shards");
+        let gathering = async {
+            shards.finish(&driven.acknowledged).await?;
+            if shards.shard().is_first() { shards.gather().await.map(Some) } else { Ok(None) }
+        };
+        match self.unless_stopped(gathering).await? {
+            Ok(all) => {
+                self.all_acknowledged = all;
+                self.observer.step_finished("the shards have finished their drives");
+            }
+            Err(error) => {
+                self.observer.step_finished(&format!("failed to {error}"));
+                self.fail(error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledged<'b>(&'b self, driven: &'b Driven) -> &'b [Totals] {
+        self.all_acknowledged.as_deref().unwrap_or(&driven.acknowledged)
+    }
+
     /// Waits until every record has landed or been dead-lettered, or none has arrived for the scenario's settle time. A
     /// store that becomes unavailable is a failure of the trial, and the result `None`.
     pub async fn settle(&mut self, driven: &Driven) -> Result<Option<Settled>, TrialError> {
@@ -137,7 +174,7 @@ impl<'a> Trial<'a> {
             let (arrived, produced) = (separated(arrived), separated(produced));
             observer.step_advanced(&format!("{arrived} of {produced} have landed or been dead-lettered"));
         };
-        let produced = (driven.acknowledged.as_slice(), self.letters_before);
+        let produced = (self.acknowledged(driven), self.letters_before);
         let settling = account::settle(self.context(), produced, self.scenario.settle, self.stop, &progress);
         match self.unless_stopped(settling).await? {
             Ok(settled) => {
@@ -159,7 +196,7 @@ impl<'a> Trial<'a> {
     /// Draws up the account; each difference is a failure of the trial.
     pub async fn account(&mut self, driven: &Driven) -> Result<Account, TrialError> {
         self.observer.step_started("drawing up the account");
-        let balancing = account::balance(self.context(), &driven.acknowledged);
+        let balancing = account::balance(self.context(), self.acknowledged(driven));
         let account = self.unless_stopped(Box::pin(balancing)).await?;
         let balances = if account.is_balanced() { "the account balances" } else { "the account does not balance" };
         self.observer.step_finished(balances);

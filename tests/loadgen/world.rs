@@ -160,7 +160,8 @@ impl World {
     /// Drives the plan on `stores`, which may differ from the world's.
     pub(crate) async fn drive_on(&self, stores: &Stores, stop: &CancellationToken) -> Driven {
         let (progress, _) = watch::channel(Progress::default());
-        let context = RunContext { stores, names: &self.names, scenario: &self.scenario, plan: &self.plan };
+        let context =
+            RunContext { stores, names: &self.names, scenario: &self.scenario, plan: &self.plan, shards: None };
         drive::drive(context, stop, &progress).await.unwrap()
     }
 
@@ -185,7 +186,13 @@ impl World {
     }
 
     pub(crate) fn context(&self) -> RunContext<'_> {
-        RunContext { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+        RunContext {
+            stores: &self.stores,
+            names: &self.names,
+            scenario: &self.scenario,
+            plan: &self.plan,
+            shards: None,
+        }
     }
 
     pub(crate) async fn drop_namespace(self) {

@@ -16,6 +16,10 @@ async fn two_runs_in_sequence_in_one_namespace_pass() {
         let report = world.report();
         assert_eq!(report["verdict"], "PASS");
         assert_eq!(report["findings"]["failures"], serde_json::json!([]));
+        let versions = report["run"]["stores"].as_object().unwrap();
+        let tell: Vec<&str> = versions.keys().map(String::as_str).collect();
+        let stores = ["clickhouse", "connect", "elasticsearch", "kafka", "postgres", "redis-cache", "redis-state"];
+        assert_eq!(tell, stores, "every store tells its version");
         assert!(report["account"]["ledgers"].as_array().is_some_and(|ledgers| ledgers.len() > 10));
     }
     world.sweep_and_drop().await;

@@ -19,3 +19,5 @@ mod leaves_nothing_behind;
 mod program;
 #[cfg(test)]
 mod report_has_every_form;
+#[cfg(test)]
+mod shards;

@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::differences::{Difference, differences};
-use super::effect::{self, ASSUMED_DEVIATION, ASSUMED_SHARE, Effect, Noise};
+use super::effect::{self, ASSUMED_DEVIATION, Effect, Noise};
 use super::judged::{Change, judge};
 use super::observed::{ALPHA, Observed, Quantity, percentile, share};
+use crate::plan::Shard;
 use crate::report::{QuestionReport, Report};
 use crate::scenario::Slo;
 use crate::verdict::{Judged, Overall};
@@ -30,6 +31,17 @@ pub enum CompareError {
     /// A side has no run.
     #[error("compare the runs: side {0} has none; name at least one report on each side")]
     NoRun(char),
+    /// A report is of a part of a run.
+    #[error(
+        "compare the runs: that of {started_at} is only shard {shard} of a run; merge the reports of its shards first with \
+         `sluice report merge`"
+    )]
+    Shard {
+        /// Start of its drive.
+        started_at: DateTime<Utc>,
+        /// The shard.
+        shard: Shard,
+    },
     /// A run has no latencies.
     #[error("compare the runs: that of {started_at} has no latencies, since no question was answered; leave it out")]
     NothingMeasured {
@@ -154,9 +166,12 @@ fn check(a: &[Report], b: &[Report]) -> Result<(), CompareError> {
     Ok(())
 }
 
-/// Checks that a report is of a scenario of that name.
+/// Checks that a report is of a whole run of a scenario of that name.
 pub fn check_scenario(scenario: &str, report: &Report) -> Result<(), CompareError> {
     let other = &report.run.scenario.name;
+    if let Some(shard) = report.run.shard {
+        return Err(CompareError::Shard { started_at: report.run.started_at, shard });
+    }
     if other == scenario {
         Ok(())
     } else {
@@ -175,23 +190,15 @@ struct Measured {
 
 impl Measured {
     /// From the runs of both sides; `None` if one of them lacks the quantity.
-    fn of(subject: &str, quantity: Quantity, a: &[Observed], b: &[Observed], scale: Scale) -> Option<Self> {
-        let effect = effect::effect(a, b, scale.assumed)?;
+    fn of(subject: &str, quantity: Quantity, a: &[Observed], b: &[Observed], margin: f64) -> Option<Self> {
+        let effect = effect::effect(quantity, a, b)?;
         let mean = |side: &[Observed]| side.iter().map(|one| one.value).sum::<f64>() / side.len() as f64;
         let means = [a, b].map(|side| if quantity == Quantity::Exceeding { mean(side) } else { mean(side).exp() });
-        Some(Self { subject: subject.to_owned(), quantity, means, effect, margin: scale.margin })
+        Some(Self { subject: subject.to_owned(), quantity, means, effect, margin })
     }
 }
 
-/// What is large on the scale of a quantity.
-#[derive(Debug, Clone, Copy)]
-struct Scale {
-    margin: f64,
-    assumed: f64,
-}
-
 fn questions(a: &[Report], b: &[Report], margin: f64) -> Vec<Measured> {
-    let scale = Scale { margin: margin.ln_1p(), assumed: ASSUMED_DEVIATION };
     let all = a[0].questions.iter().map(QuestionReport::name);
     let of_question = |name: String| {
         let [of_a, of_b] = [a, b].map(|side| side.iter().map(|run| percentiles(run, &name)).collect::<Vec<_>>());
@@ -199,7 +206,7 @@ fn questions(a: &[Report], b: &[Report], margin: f64) -> Vec<Measured> {
             let side = |runs: &[Option<[Observed; 3]>]| -> Option<Vec<Observed>> {
                 runs.iter().map(|run| run.map(|run| run[index])).collect()
             };
-            Measured::of(&name, quantity, &side(&of_a)?, &side(&of_b)?, scale)
+            Measured::of(&name, quantity, &side(&of_a)?, &side(&of_b)?, margin.ln_1p())
         })
     };
     all.flat_map(of_question).collect()
@@ -215,10 +222,9 @@ fn percentiles(report: &Report, name: &str) -> Option<[Observed; 3]> {
 
 fn slos(a: &[Report], b: &[Report], margin: f64) -> Vec<Measured> {
     let of_slo = |slo: &Slo| {
-        let allowed = 1.0 - slo.objective;
-        let scale = Scale { margin: margin * allowed, assumed: ASSUMED_SHARE * allowed };
+        let margin = margin * (1.0 - slo.objective);
         let [of_a, of_b] = [a, b].map(|side| side.iter().map(|run| exceeding(run, slo)).collect::<Option<Vec<_>>>());
-        Measured::of(&format!("SLO {}", slo.name), Quantity::Exceeding, &of_a?, &of_b?, scale)
+        Measured::of(&format!("SLO {}", slo.name), Quantity::Exceeding, &of_a?, &of_b?, margin)
     };
     a[0].findings.slos.iter().filter_map(|judged| of_slo(&judged.slo)).collect()
 }

@@ -4,12 +4,12 @@
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
 
-use super::observed::{ALPHA, Observed};
+use super::observed::{ALPHA, Observed, Quantity};
 
 /// Standard deviation between runs that is assumed where none was repeated: of a logarithm, so about 5 %.
 pub(super) const ASSUMED_DEVIATION: f64 = 0.05;
-/// The same of a share, as a part of the share that is allowed.
-pub(super) const ASSUMED_SHARE: f64 = 0.1;
+/// The same of a share, as a part of that share: latencies that are 5 % higher move about as many across a limit.
+const ASSUMED_OF_SHARE: f64 = 0.3;
 
 /// Where the noise between runs is known from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,10 +49,14 @@ pub struct Effect {
     pub better_probability: f64,
 }
 
-/// The change between two sides, each with at least one run. `assumed` is the standard deviation between runs where no
-/// side has repeats.
-pub(super) fn effect(a: &[Observed], b: &[Observed], assumed: f64) -> Option<Effect> {
-    let estimate = mean(b)? - mean(a)?;
+/// The change of a quantity between two sides, each with at least one run.
+pub(super) fn effect(quantity: Quantity, a: &[Observed], b: &[Observed]) -> Option<Effect> {
+    let [before, after] = [mean(a)?, mean(b)?];
+    let estimate = after - before;
+    let assumed = match quantity {
+        Quantity::Exceeding => ASSUMED_OF_SHARE * (before + after) / 2.0,
+        _ => ASSUMED_DEVIATION,
+    };
     let (variance, freedom) = noise(a, b, assumed);
     let error = variance.sqrt();
     let half = quantile(freedom) * error;
@@ -69,7 +73,7 @@ fn mean(side: &[Observed]) -> Option<f64> {
     (!side.is_empty()).then(|| side.iter().map(|one| one.value).sum::<f64>() / side.len() as f64)
 }
 
-/// The variance of the estimate and its degrees of freedom; `None` are infinitely many. It is never below the variance
+/// The variance of the estimate, and its degrees of freedom; `None` are infinitely many. It is never below the variance
 /// within the runs, which few repeats can hide by chance.
 fn noise(a: &[Observed], b: &[Observed], assumed: f64) -> (f64, Option<f64>) {
     let within = within(a) + within(b);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::effect::{ASSUMED_DEVIATION, ASSUMED_SHARE, effect};
+use super::effect::effect;
 use super::judged::{Change, judge};
 use super::observed::{ALPHA, Observed, Quantity, percentile, share};
 use crate::measure::blocks::Blocks;
@@ -86,16 +86,16 @@ fn compared(cell: Cell, slowdown: f64, seed: u64) -> (Vec<Change>, bool) {
     let mut effects = Vec::new();
     let mut plain = false;
     for question in 0..QUESTIONS {
-        for percentile in 0..2 {
+        for (percentile, (quantity, _)) in Quantity::PERCENTILES.into_iter().enumerate().take(2) {
             let of = |side: &[Vec<([Observed; 3], Observed)>]| {
                 side.iter().map(|run| run[question].0[percentile]).collect::<Vec<_>>()
             };
-            let effect = effect(&of(&a), &of(&b), ASSUMED_DEVIATION).unwrap();
+            let effect = effect(quantity, &of(&a), &of(&b)).unwrap();
             plain |= percentile == 1 && effect.estimate > MARGIN.ln_1p();
             effects.push((effect, MARGIN.ln_1p()));
         }
         let of = |side: &[Vec<([Observed; 3], Observed)>]| side.iter().map(|run| run[question].1).collect::<Vec<_>>();
-        effects.push((effect(&of(&a), &of(&b), ASSUMED_SHARE * 0.05).unwrap(), MARGIN * 0.05));
+        effects.push((effect(Quantity::Exceeding, &of(&a), &of(&b)).unwrap(), MARGIN * 0.05));
     }
     (judge(&effects), plain)
 }

@@ -8,6 +8,8 @@ use super::comparison::{Compared, Comparison, Outcome};
 use super::judged::Change;
 use super::observed::Quantity;
 
+/// Quantities that the verdict names; the others are counted.
+const LISTED: usize = 5;
 /// Header of the table of changes.
 pub(super) const HEADER: [&str; 7] = ["question or SLO", "quantity", "A", "B", "change", "90 % interval", "verdict"];
 /// Header of the table of differences.
@@ -43,16 +45,17 @@ impl Comparison {
     pub fn conclusion(&self) -> String {
         let of = |change| {
             let names = self.compared.iter().filter(move |one| one.change == Some(change));
-            names.map(|one| format!("{} {} {}", one.subject, one.quantity.as_str(), one.estimate())).collect::<Vec<_>>()
+            let names = names.map(|one| format!("{} {} {}", one.subject, one.quantity.as_str(), one.estimate()));
+            listed(names.collect())
         };
         let margin = format!("{:.0} %", self.margin * 100.0);
         match self.outcome {
             Outcome::NoWorse => format!("NO WORSE: no judged quantity is higher by {margin} or more"),
-            Outcome::Worse if self.failures.is_empty() => format!("WORSE: {}", of(Change::Worse).join("; ")),
+            Outcome::Worse if self.failures.is_empty() => format!("WORSE: {}", of(Change::Worse)),
             Outcome::Worse => "WORSE: something failed that did not fail before".to_owned(),
             Outcome::Undecided => {
                 let undecided = of(Change::Undecided);
-                let listed = if undecided.is_empty() { "the runs".to_owned() } else { undecided.join("; ") };
+                let listed = if undecided.is_empty() { "the runs".to_owned() } else { undecided };
                 format!(
                     "UNDECIDED: neither a change nor its absence (less than {margin}) is shown for {listed}; repeat the runs"
                 )
@@ -80,6 +83,14 @@ impl Compared {
             _ => format!("{:.2} ms", value / 1_000.0),
         }
     }
+}
+
+/// Names as one text; of many, the first few.
+fn listed(mut names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
+    names.extend((more > 0).then(|| format!("and {more} more")));
+    names.join("; ")
 }
 
 /// One row of the table of changes.

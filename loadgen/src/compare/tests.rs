@@ -35,6 +35,8 @@ fn run(minute: u32, millis: f64, noise: f64) -> Report {
         machine: Machine { system: "linux x86_64".to_owned(), cpus: 2, memory_bytes: Some(24_000_000_000) },
         stores: [("postgres".to_owned(), "17.2".to_owned())].into(),
         config: serde_json::json!({ "stack": { "port_base": 5432 } }),
+        shard: None,
+        merged_shards: None,
     };
     Report::new(header, findings, (&measured, &GeneratorHealth::default()), Vec::new(), None)
 }
@@ -57,7 +59,7 @@ fn a_slower_question_is_worse_and_the_others_are_not() {
     insta::assert_snapshot!(comparison.table());
     insta::assert_snapshot!(comparison.markdown());
     let json = serde_json::to_value(&comparison).unwrap();
-    let first = &json["compared"][0];
+    let first = &json["compared"][3];
     let words = [&first["quantity"], &first["change"], &json["outcome"]].map(|word| word.as_str().unwrap());
     assert_eq!(words, ["p50", "worse", "worse"]);
 }

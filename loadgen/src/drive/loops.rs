@@ -171,16 +171,16 @@ impl Member {
 
     async fn run(&self, targets: &Targets, phase: Phase) {
         let Phase { schedule, clock, checks, all_started, ended } = phase;
-        let Shared { plan, scenario, counters, .. } = &*self.shared;
+        let Shared { plan, shard, scenario, counters, .. } = &*self.shared;
         let questions = Questions { targets, population: plan.population(), time_outs: scenario.time_outs };
         // A warm-up is not counted.
         let uncounted = ProbeCounts::default();
         let counts = if schedule == Schedule::Drive { &counters.probes } else { &uncounted };
         let outbox = Outbox { checks, in_flight: self.in_flight.clone() };
-        let probes = probes::of_loop(plan, schedule, self.place);
+        let probes = probes::of_loop((plan, *shard), schedule, self.place);
         let users = match schedule {
             Schedule::WarmUp => SelectAll::new(),
-            Schedule::Drive => users::of_loop(&questions, (plan, scenario), &clock, counts, self.place),
+            Schedule::Drive => users::of_loop(&questions, (plan, *shard, scenario), &clock, counts, self.place),
         };
         let result = engine::run(&questions, &clock, (probes, users), &outbox, (counts, all_started)).await;
         drop(ended.send(result));

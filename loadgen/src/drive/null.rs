@@ -12,7 +12,7 @@ use super::engine::{self, BATCHES, Caller, Finished, InFlight, Outbox};
 use super::probes::{self, Schedule};
 use super::shared::ProbeCounts;
 use crate::measure::{DurationHistogram, Measurements, Outcome, Sample};
-use crate::plan::{Plan, Probe};
+use crate::plan::{Plan, Probe, Shard};
 use crate::population::{Population, TenantClass};
 use crate::scenario::Scenario;
 
@@ -67,7 +67,7 @@ fn ask(plan: &Plan, outbox: &Outbox<()>) -> std::io::Result<()> {
     let (all_started, _) = oneshot::channel();
     let counts = ProbeCounts::default();
     let clock = Clock::start(&CancellationToken::new());
-    let probes = probes::of_loop(plan, Schedule::Drive, (0, 1));
+    let probes = probes::of_loop((plan, Shard::WHOLE), Schedule::Drive, (0, 1));
     runtime
         .block_on(engine::run(&Nothing, &clock, (probes, SelectAll::new()), outbox, (&counts, all_started)))
         .map(drop)

@@ -3,7 +3,7 @@
 use super::engine::Caller;
 use super::merge::MergeByTime;
 use crate::fault::{Fault, is_injected};
-use crate::plan::{Plan, Probe};
+use crate::plan::{Plan, Probe, Shard};
 use crate::population::Population;
 use crate::question::{Answer, Question, Subject};
 use crate::scenario::TimeOuts;
@@ -17,16 +17,16 @@ pub(super) enum Schedule {
     Drive,
 }
 
-/// The probes that loop `index` of `loops` asks, in order of their intended starts: every `loops`-th of all.
-pub(super) fn of_loop(
-    plan: &Plan,
+/// The probes of a shard that loop `index` of `loops` asks, in order of their intended starts: every `loops`-th of all.
+pub(super) fn of_loop<'a>(
+    (plan, shard): (&'a Plan, Shard),
     schedule: Schedule,
     (index, loops): (usize, usize),
-) -> impl Iterator<Item = Probe> + '_ {
-    let probes_of = |question: Question| -> Box<dyn Iterator<Item = Probe> + '_> {
+) -> impl Iterator<Item = Probe> + 'a {
+    let probes_of = |question: Question| -> Box<dyn Iterator<Item = Probe> + 'a> {
         match schedule {
-            Schedule::WarmUp => Box::new(plan.warm_up_probes(question)),
-            Schedule::Drive => Box::new(plan.probes(question)),
+            Schedule::WarmUp => Box::new(plan.warm_up_probes_of(question, shard)),
+            Schedule::Drive => Box::new(plan.probes_of(question, shard)),
         }
     };
     let all = MergeByTime::new(Question::ALL.iter().map(|question| probes_of(*question)).collect());

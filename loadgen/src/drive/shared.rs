@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
 use crate::measure::{Measurements, Sample, SloRecorder, Started, WriteRecorder};
-use crate::plan::{Plan, Totals};
+use crate::plan::{Plan, Shard, Totals};
 use crate::population::TenantClass;
 use crate::question::oracle::Oracle;
 use crate::scenario::{Operation, Scenario};
@@ -18,6 +18,8 @@ use sluice_schemas::concurrency::lock;
 pub(super) struct Shared {
     pub(super) scenario: Scenario,
     pub(super) plan: Arc<Plan>,
+    /// The part of the plan that is driven here.
+    pub(super) shard: Shard,
     pub(super) oracle: Oracle,
     pub(super) producer: Producer,
     /// Measurements of probes, and of SLOs of other operations.

@@ -7,20 +7,20 @@ use super::clock::Clock;
 use super::engine::{self, Answers, Finished};
 use super::probes::Questions;
 use super::shared::{ProbeCounts, add};
-use crate::plan::{Plan, Probe, Step};
+use crate::plan::{Plan, Probe, Shard, Step};
 use crate::scenario::Scenario;
 
-/// The users of loop `index` of `loops`: every `loops`-th of each group.
+/// The users of a shard and of loop `index` of `loops`: every `loops`-th of each group.
 pub(super) fn of_loop<'a>(
     questions: &'a Questions<'a>,
-    (plan, scenario): (&'a Plan, &'a Scenario),
+    (plan, shard, scenario): (&'a Plan, Shard, &'a Scenario),
     clock: &'a Clock,
     counts: &'a ProbeCounts,
     (index, loops): (usize, usize),
 ) -> SelectAll<Answers<'a, Questions<'a>>> {
     let mut all = SelectAll::new();
     for (group, users) in scenario.users.iter().enumerate() {
-        for number in (0..users.count).skip(index).step_by(loops) {
+        for number in (0..users.count).filter(move |&number| shard.has_user(group, number)).skip(index).step_by(loops) {
             let answers = stream::unfold(plan.steps(group, number), move |mut steps| async move {
                 let Step { think, question, tenant, key } = steps.next()?;
                 if clock.elapsed() + think >= scenario.duration {

@@ -70,7 +70,7 @@ pub(super) fn run(shared: &Arc<Shared>, clock: &Clock, groups: &mpsc::Sender<Gro
 fn prepare_all(shared: &Shared, batches: &SyncSender<Vec<Prepared>>) {
     priority::lower_this_thread();
     let mut batch = Vec::with_capacity(BATCH);
-    for planned in shared.plan.writes() {
+    for planned in shared.plan.writes_of(shared.shard) {
         batch.push(prepare(planned));
         if batch.len() == BATCH {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));

@@ -22,7 +22,7 @@ const MIN_JOINED: usize = 8;
 const MIN_FREEDOM: f64 = 2.0;
 
 /// Samples and exceedances of each block of the drive.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocks {
     length: Duration,
     samples: Vec<u64>,

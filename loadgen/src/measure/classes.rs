@@ -1,15 +1,17 @@
 //! Outcomes and latencies of one question by class of tenant. Its size is fixed, and it never reads a clock.
 
+use serde::{Deserialize, Serialize};
+
 use super::histogram::DurationHistogram;
 use super::sample::Counts;
 use crate::population::TenantClass;
 
 /// What was measured for each class, in the order of [`TenantClass::ALL`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ByClass([OfClass; TenantClass::ALL.len()]);
 
 /// What was measured for one class.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct OfClass {
     /// Samples by outcome.
     pub counts: Counts,

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::blocks;
 use super::sample::{Outcome, Sample};
+use super::sparse;
 
 /// Each power of two is divided into this many bars, so a percentile is too high by at most 12.5 %.
 const BARS_PER_OCTAVE: usize = 8;
@@ -14,17 +17,18 @@ const BARS: usize = (30 - 2) * BARS_PER_OCTAVE;
 const LAST_BAR: usize = BARS - 1;
 
 /// Samples by interval.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Series {
     interval: Duration,
     intervals: Vec<Counted>,
     /// The histograms of all intervals, concatenated.
+    #[serde(with = "sparse")]
     bars: Vec<u32>,
     answered_late: u64,
 }
 
 /// What is counted in one interval.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Counted {
     offered: u64,
     answered: u64,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sluice_schemas::Store;
 
 use super::blocks::Blocks;
 
 /// Outcomes of the writes to one store, by their intended starts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WriteRecorder {
     store: Store,
     /// Time before the drive whose writes are not recorded.
@@ -60,6 +61,14 @@ impl WriteRecorder {
     pub fn record_first_attempt(&mut self, intended: Duration, failed: bool) {
         if let Some((attempts, at)) = self.first_attempts.as_mut().zip(intended.checked_sub(self.lead)) {
             attempts.record(at, failed);
+        }
+    }
+
+    /// Adds the writes of another generator to the same store.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.outcomes.merge(&other.outcomes);
+        if let Some((mine, theirs)) = self.first_attempts.as_mut().zip(other.first_attempts.as_ref()) {
+            mine.merge(theirs);
         }
     }
 

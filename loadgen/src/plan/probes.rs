@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::askers::Askers;
-use super::{Plan, Probe};
+use super::{Plan, Probe, Shard};
 use crate::{population::rng::KeyedRng, question::Question, scenario::Arrivals};
 
 impl Plan {
@@ -15,6 +15,16 @@ impl Plan {
     /// Probes of one question during the warm-up, with other keys; `at` counts from the start of the warm-up.
     pub fn warm_up_probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
         Probes::new(self, question, "warm-up", &self.askers.warm_up)
+    }
+
+    /// The part of [`Plan::probes`] that a shard asks.
+    pub fn probes_of(&self, question: Question, shard: Shard) -> impl Iterator<Item = Probe> + Send + '_ {
+        own(self.probes(question), question, shard)
+    }
+
+    /// The part of [`Plan::warm_up_probes`] that a shard asks.
+    pub fn warm_up_probes_of(&self, question: Question, shard: Shard) -> impl Iterator<Item = Probe> + Send + '_ {
+        own(self.warm_up_probes(question), question, shard)
     }
 
     /// Expected number of probes of one question during the drive.
@@ -31,6 +41,15 @@ impl Plan {
     fn askers(&self, question: Question) -> &Askers {
         if self.scenario.by_calendar.contains(&question) { &self.askers.by_calendar } else { &self.askers.drive }
     }
+}
+
+/// The probes that belong to a shard.
+fn own(
+    all: impl Iterator<Item = Probe> + Send,
+    question: Question,
+    shard: Shard,
+) -> impl Iterator<Item = Probe> + Send {
+    (0..).zip(all).filter(move |(index, _)| shard.asks(question, *index)).map(|(_, probe)| probe)
 }
 
 /// The schedule of one question.

@@ -5,7 +5,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
-use super::{Plan, Planned, Write};
+use super::{Plan, Planned, Shard, Write};
 use crate::population::Era;
 
 /// A write that is due later. Ordered by time, then by kind, tenant, index and step, so that the order is total.
@@ -31,18 +31,24 @@ impl Plan {
     /// All writes in order of `at`; a communication comes before its events. Holds 32 bytes for each outstanding event
     /// of a communication already taken, and no records.
     pub fn writes(&self) -> impl Iterator<Item = Planned<Write>> + Send + '_ {
-        Writes::new(self)
+        self.writes_of(Shard::WHOLE)
+    }
+
+    /// The part of [`Plan::writes`] that a shard writes.
+    pub fn writes_of(&self, shard: Shard) -> impl Iterator<Item = Planned<Write>> + Send + '_ {
+        Writes::new(self, shard)
     }
 }
 
 struct Writes<'a> {
     plan: &'a Plan,
+    shard: Shard,
     due: BinaryHeap<Reverse<Due>>,
 }
 
 impl<'a> Writes<'a> {
-    fn new(plan: &'a Plan) -> Self {
-        let mut writes = Self { plan, due: BinaryHeap::new() };
+    fn new(plan: &'a Plan, shard: Shard) -> Self {
+        let mut writes = Self { plan, shard, due: BinaryHeap::new() };
         for tenant in 0..plan.population.tenants().len() {
             writes.push_communication(tenant, 0);
             writes.push_metric(tenant, 0);
@@ -55,15 +61,19 @@ impl<'a> Writes<'a> {
         self.due.push(Reverse(Due { nanos, kind, tenant: tenant as u32, index, step: step as u8 }));
     }
 
+    /// Adds the shard's first communication from `index` on.
     fn push_communication(&mut self, tenant: usize, index: u64) {
-        if index < self.plan.population.tenants()[tenant].driven_communications {
+        let mut own = index..self.plan.population.tenants()[tenant].driven_communications;
+        if let Some(index) = own.find(|&index| self.shard.writes(tenant, index)) {
             let created = self.plan.population.lifecycle(Era::Drive, tenant, index).steps()[0].millis;
             self.push(created, Kind::Communication, (tenant, index), 0);
         }
     }
 
+    /// Adds the shard's first metric from `index` on.
     fn push_metric(&mut self, tenant: usize, index: u64) {
-        if index < self.plan.population.tenants()[tenant].driven_metrics {
+        let mut own = index..self.plan.population.tenants()[tenant].driven_metrics;
+        if let Some(index) = own.find(|&index| self.shard.measures(tenant, index)) {
             let millis = self.plan.population.metric_millis(tenant, index);
             self.push(millis, Kind::Metric, (tenant, index), 0);
         }

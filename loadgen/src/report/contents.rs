@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::generator::Generator;
 use super::machine::Machine;
+use super::merge::Parts;
 use super::rates::Rate;
 use super::series::{SeriesReport, SloReport, WriteReport};
 use crate::account::Account;
 use crate::measure::{Counts, DurationHistogram, GeneratorHealth, Measurements, OfClass, Recorder};
+use crate::plan::Shard;
 use crate::population::TenantClass;
 use crate::question::{Question, Store};
 use crate::scenario::Scenario;
@@ -43,6 +45,10 @@ pub struct Report {
     pub rates: Vec<Rate>,
     /// The account of all records; `None` if nothing was written.
     pub account: Option<Account>,
+    /// What `sluice report merge` needs of a shard; `None` if the whole plan was driven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub parts: Option<Box<Parts>>,
 }
 
 /// The scenario, the machine and the stores of a run.
@@ -60,6 +66,12 @@ pub struct Header {
     pub stores: BTreeMap<String, String>,
     /// The configuration, its secrets hidden by their type.
     pub config: serde_json::Value,
+    /// The part of the plan that was driven; `None` if all of it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// The number of shards from which the report was merged; `None` if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_shards: Option<u32>,
 }
 
 /// Measurements of one question.
@@ -132,8 +144,17 @@ impl Report {
             writes: writes.iter().map(WriteReport::from).collect(),
             rates,
             account,
+            parts: None,
             run,
         }
+    }
+}
+
+impl Report {
+    /// The same report with what it takes to merge it with those of the other shards of `run`.
+    #[must_use]
+    pub fn with_parts(self, run: String, measured: (&Measurements, &GeneratorHealth)) -> Self {
+        Self { parts: Some(Box::new(Parts::new(run, measured))), ..self }
     }
 }
 

@@ -59,7 +59,16 @@ fn identity(run: &Header) -> String {
         "seed {seed}, key seed {key_seed}, plan {digest}\n\
          {span} in {duration}, {:.0} times real time; caches, merges and refresh intervals are not compressed",
         run.scenario.compression()
-    )
+    ) + &part(run)
+}
+
+/// Which part of the plan was driven, unless all of it was by one generator.
+fn part(run: &Header) -> String {
+    let shard = run
+        .shard
+        .map(|shard| format!("\nshard {shard}: judged by its own answers alone; `sluice report merge` merges all"));
+    let merged = run.merged_shards.map(|shards| format!("\nmerged from {shards} shards"));
+    shard.or(merged).unwrap_or_default()
 }
 
 fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate]) -> String {

@@ -2,6 +2,7 @@
 
 mod files;
 mod forms;
+mod shards;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::{
     population::TenantClass,
     question::Question,
     scenario::Scenario,
-    verdict::{Behavior, Findings, Overall, judge, validity},
+    verdict::{Behavior, Findings, Overall, Validity, judge, validity},
 };
 
 fn scenario() -> Scenario {
@@ -25,15 +26,20 @@ fn scenario() -> Scenario {
 /// Deterministic answers that take 1 to 100 ms; every `slow`th takes 3 s.
 fn answers(scenario: &Scenario, slow: u64) -> Measurements {
     let mut measured = Measurements::new(scenario);
+    answer(scenario, &mut measured, slow, |_| true);
+    measured
+}
+
+/// Those of the answers whose index is wanted.
+fn answer(scenario: &Scenario, measured: &mut Measurements, slow: u64, wanted: impl Fn(u64) -> bool) {
     for (&question, &rate) in &scenario.probes {
-        for i in 0..(rate * 60.0) as u64 {
+        for i in (0..(rate * 60.0) as u64).filter(|&i| wanted(i)) {
             let latency = Duration::from_millis(if i % slow == slow - 1 { 3_000 } else { 1 + i * 37 % 100 });
             let (intended, lag) = (Duration::from_secs_f64(i as f64 / rate), Duration::from_micros(300));
             let sample = Sample { intended, lag, latency, waited: Duration::ZERO, outcome: Outcome::Correct };
             measured.record(question, TenantClass::Large, sample);
         }
     }
-    measured
 }
 
 /// Errors only, and no samples of the last question.
@@ -119,6 +125,8 @@ fn report_of(mut measured: Measurements, missing: u64, landed_in: Option<f64>) -
         machine: Machine { system: "linux x86_64".to_owned(), cpus: 2, memory_bytes: Some(8 << 30) },
         stores: BTreeMap::from([("ClickHouse".to_owned(), "26.7.1".to_owned())]),
         config: serde_json::json!({ "stores": { "clickhouse": { "login": { "user": "default", "password": "***" } } } }),
+        shard: None,
+        merged_shards: None,
     };
     Report::new(run, findings, (&measured, &health), vec![rate], Some(account))
 }

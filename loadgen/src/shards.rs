@@ -1,0 +1,245 @@
+//! How the shards of one run agree: over a hash in the Redis of the namespace. The first shard says what is prepared, the
+//! others join, all start at the same instant, and the first learns what the others wrote. The plan itself needs no agreement.
+//! The hash expires soon after the first shard is gone, and a run deletes what an earlier one left.
+
+mod error;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use redis::AsyncCommands as _;
+use redis::cluster_async::ClusterConnection;
+use serde::{Deserialize, Serialize};
+use sluice_schemas::Store;
+use sluice_schemas::connect;
+use sluice_schemas::names::Names;
+use sluice_schemas::runs;
+use sluice_schemas::stores::Stores;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::plan::{Shard, Totals};
+
+pub use error::ShardsError;
+
+/// Time between two looks at the hash.
+const POLL: Duration = Duration::from_millis(200);
+/// Time for which a shard waits until the first one has prepared the stores.
+const PREPARED_WITHIN: Duration = Duration::from_hours(1);
+/// Time for which the first shard waits until the others are ready.
+const READY_WITHIN: Duration = Duration::from_mins(10);
+/// Time for which the first shard waits for the end of the others' drives after its own.
+const DONE_WITHIN: Duration = Duration::from_mins(5);
+/// Time from the agreement on the start until the start.
+const START_AFTER: Duration = Duration::from_secs(2);
+/// Lifetime of the hash in seconds, renewed while the first shard lives.
+const EXPIRES: i64 = 30;
+const RENEWED_EVERY: Duration = Duration::from_secs(5);
+
+/// The fields of the hash.
+const PREPARED: &str = "prepared";
+const START: &str = "start";
+
+/// What the first shard has prepared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Prepared {
+    /// The run, which no other one has in common.
+    run: Uuid,
+    digest: String,
+    shards: u32,
+}
+
+/// A shard that has joined its run.
+pub struct Meeting {
+    connection: ClusterConnection,
+    key: String,
+    shard: Shard,
+    prepared: Prepared,
+    /// Renews the hash; only the first shard does.
+    renewing: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Meeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meeting").field("shard", &self.shard).field("prepared", &self.prepared).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Meeting {
+    fn drop(&mut self) {
+        self.renewing.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Meeting {
+    /// The first shard: says that the stores of the namespace are prepared for a plan.
+    pub async fn open(stores: &Stores, names: &Names, digest: &str, shard: Shard) -> Result<Self, ShardsError> {
+        let mut connection = connect::redis_state(stores).await?;
+        let key = key(names);
+        let prepared = Prepared { run: Uuid::new_v4(), digest: digest.to_owned(), shards: shard.of() };
+        let _: () = connection.del(&key).await?;
+        let _: () = connection.hset(&key, PREPARED, encode(&prepared)).await?;
+        let _: () = connection.expire(&key, EXPIRES).await?;
+        let renewing = Some(tokio::spawn(renew(connection.clone(), key.clone())));
+        Ok(Self { connection, key, shard, prepared, renewing })
+    }
+
+    /// Another shard: waits until the first one has prepared the stores; also returns the names of the run. `waiting` is
+    /// told why.
+    pub async fn join(
+        (stores, names): (&Stores, &Names),
+        digest: &str,
+        shard: Shard,
+        waiting: impl Fn(&str),
+    ) -> Result<(Self, Names), ShardsError> {
+        let deadline = Instant::now() + PREPARED_WITHIN;
+        loop {
+            match look(stores, names).await {
+                Ok(Some((connection, names, prepared))) => {
+                    if (prepared.digest.as_str(), prepared.shards) != (digest, shard.of()) {
+                        return Err(ShardsError::OtherPlan { shard, shards: prepared.shards });
+                    }
+                    let meeting = Self { connection, key: key(&names), shard, prepared, renewing: None };
+                    meeting.claim_place().await?;
+                    return Ok((meeting, names));
+                }
+                Ok(None) => waiting("waiting until the first shard has prepared the stores"),
+                Err(error) => waiting(&format!("waiting until the stores can be reached: {error}")),
+            }
+            if Instant::now() >= deadline {
+                return Err(ShardsError::NotPrepared { shard, waited: PREPARED_WITHIN });
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Refuses a second process of the same shard.
+    async fn claim_place(&self) -> Result<(), ShardsError> {
+        let field = format!("joined:{}", self.shard.number());
+        let is_first: bool = self.connection.clone().hset_nx(&self.key, field, self.run()).await?;
+        if is_first { Ok(()) } else { Err(ShardsError::Taken(self.shard)) }
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// The run, the same for all its shards and for no other run.
+    pub fn run(&self) -> String {
+        self.prepared.run.to_string()
+    }
+
+    /// Waits until every shard is ready, and then until the instant at which all start, by the system clocks of their
+    /// machines.
+    pub async fn start_together(&self) -> Result<(), ShardsError> {
+        self.say("ready", "true").await?;
+        if self.shard.is_first() {
+            self.wait_for_all("ready", READY_WITHIN, "get ready").await?;
+            let at = chrono::Utc::now() + START_AFTER;
+            let _: () = self.connection.clone().hset(&self.key, START, at.timestamp_millis()).await?;
+        }
+        let at = loop {
+            let fields = self.fields().await?;
+            match fields.get(START).and_then(|millis| millis.parse::<i64>().ok()) {
+                Some(millis) => break millis,
+                None => sleep(POLL).await,
+            }
+        };
+        let left = at - chrono::Utc::now().timestamp_millis();
+        if left < 0 {
+            return Err(ShardsError::Late { shard: self.shard, millis: left.unsigned_abs() });
+        }
+        sleep(Duration::from_millis(left.unsigned_abs())).await;
+        Ok(())
+    }
+
+    /// Says what this shard's stores have acknowledged, by index of the tenant; its drive is over.
+    pub async fn finish(&self, acknowledged: &[Totals]) -> Result<(), ShardsError> {
+        self.say("done", &encode(&acknowledged)).await
+    }
+
+    /// The first shard: waits until all drives are over; returns what was acknowledged to all shards together.
+    pub async fn gather(&self) -> Result<Vec<Totals>, ShardsError> {
+        let all = self.wait_for_all("done", DONE_WITHIN, "finish its drive").await?;
+        let of_shard = |text: String| serde_json::from_str::<Vec<Totals>>(&text).unwrap_or_default();
+        let all: Vec<Vec<Totals>> = all.into_iter().map(of_shard).collect();
+        let tenants = all.iter().map(Vec::len).max().unwrap_or(0);
+        Ok((0..tenants).map(|tenant| all.iter().filter_map(|shard| shard.get(tenant).copied()).sum()).collect())
+    }
+
+    /// Ends the agreement. Only the first shard deletes the hash.
+    pub async fn close(self) {
+        if self.shard.is_first() {
+            self.renewing.iter().for_each(JoinHandle::abort);
+            let deleted: Result<(), redis::RedisError> = self.connection.clone().del(&self.key).await;
+            // It expires by itself.
+            drop(deleted);
+        }
+    }
+
+    async fn say(&self, what: &str, value: &str) -> Result<(), ShardsError> {
+        let field = format!("{what}:{}", self.shard.number());
+        // Never creates the hash again after the first shard is gone.
+        self.fields().await?;
+        Ok(self.connection.clone().hset(&self.key, field, value).await?)
+    }
+
+    /// The fields of the hash of this run.
+    async fn fields(&self) -> Result<BTreeMap<String, String>, ShardsError> {
+        let fields: BTreeMap<String, String> = self.connection.clone().hgetall(&self.key).await?;
+        let prepared = fields.get(PREPARED).and_then(|text| serde_json::from_str::<Prepared>(text).ok());
+        if prepared.as_ref() == Some(&self.prepared) { Ok(fields) } else { Err(ShardsError::Gone(self.shard)) }
+    }
+
+    /// What every shard has said, in their order.
+    async fn wait_for_all(
+        &self,
+        what: &str,
+        within: Duration,
+        doing: &'static str,
+    ) -> Result<Vec<String>, ShardsError> {
+        let deadline = Instant::now() + within;
+        loop {
+            let fields = self.fields().await?;
+            let said: Vec<Option<String>> =
+                (1..=self.shard.of()).map(|number| fields.get(&format!("{what}:{number}")).cloned()).collect();
+            let missing: Vec<u32> =
+                (1..).zip(&said).filter(|(_, said)| said.is_none()).map(|(number, _)| number).collect();
+            if missing.is_empty() {
+                return Ok(said.into_iter().flatten().collect());
+            }
+            if Instant::now() >= deadline {
+                return Err(ShardsError::Missing { missing, of: self.shard.of(), doing, waited: within });
+            }
+            sleep(POLL).await;
+        }
+    }
+}
+
+fn key(names: &Names) -> String {
+    names.key("run-shards")
+}
+
+fn encode(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("numbers and texts always serialize")
+}
+
+/// What the first shard has prepared, if it has.
+async fn look(stores: &Stores, names: &Names) -> Result<Option<(ClusterConnection, Names, Prepared)>, ShardsError> {
+    let names = runs::resolve_names(stores, names, Store::ALL).await?;
+    let mut connection = connect::redis_state(stores).await?;
+    let text: Option<String> = connection.hget(key(&names), PREPARED).await?;
+    let prepared = text.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(prepared.map(|prepared| (connection, names, prepared)))
+}
+
+async fn renew(mut connection: ClusterConnection, key: String) {
+    loop {
+        sleep(RENEWED_EVERY).await;
+        // A store that is down for a moment is renewed the next time.
+        drop(connection.expire::<_, bool>(&key, EXPIRES).await);
+    }
+}

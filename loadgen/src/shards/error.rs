@@ -1,0 +1,78 @@
+//! Why shards do not drive together.
+
+use std::time::Duration;
+
+use sluice_schemas::SchemaError;
+use sluice_schemas::connect::ConnectError;
+
+use crate::plan::Shard;
+
+/// Why a shard could not join its run, start with the others or learn what they did.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardsError {
+    /// Redis could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The marks of the namespace could not be read.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// Redis refused.
+    #[error("agree with the other shards over Redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// The first shard did not come.
+    #[error(
+        "join the run as shard {shard}: the first shard has not prepared the namespace within {waited:?}; start it as well"
+    )]
+    NotPrepared {
+        /// The shard.
+        shard: Shard,
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// The first shard drives something else.
+    #[error(
+        "join the run as shard {shard}: the first of {shards} shards drives another plan; start all shards with the same \
+         scenario, seeds and number of shards"
+    )]
+    OtherPlan {
+        /// The shard.
+        shard: Shard,
+        /// The number of shards of the first one.
+        shards: u32,
+    },
+    /// Another process is the same shard.
+    #[error("join the run as shard {0}: another process already is; give every process a number of its own")]
+    Taken(Shard),
+    /// The first shard has ended, or started again.
+    #[error("drive as shard {0}: the run of the first shard has ended or was started again; start all shards again")]
+    Gone(Shard),
+    /// Shards did not come in time.
+    #[error("wait for all shards: of {of}, {} did not {doing} within {waited:?}", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Missing {
+        /// Their numbers.
+        missing: Vec<u32>,
+        /// The number of all shards.
+        of: u32,
+        /// What they did not do.
+        doing: &'static str,
+        /// How long the first shard waited.
+        waited: Duration,
+    },
+    /// The common start has passed.
+    #[error(
+        "start shard {shard}: the agreed instant was {millis} ms ago; synchronize the clocks of the machines, and start all shards again"
+    )]
+    Late {
+        /// The shard.
+        shard: Shard,
+        /// How late it is.
+        millis: u64,
+    },
+}
+
+impl ShardsError {
+    /// Whether the shards were started with arguments that do not fit together.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::OtherPlan { .. } | Self::Taken(_))
+    }
+}

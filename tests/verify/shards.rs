@@ -1,0 +1,73 @@
+//! Two shards of a scenario, driven side by side by two processes in one namespace against one worker, write and ask what one
+//! process would: the same plan digest, the same account. Shards that do not fit together are refused.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::program::{Program, SCENARIO, World};
+
+impl World {
+    fn shard(&self, shard: &str, scenario: &str) -> Program {
+        self.run(&["verify", "scenario.toml", "--no-up", "--shard", shard], scenario)
+    }
+
+    fn reports(&self) -> Vec<PathBuf> {
+        let runs = std::fs::read_dir(self.folder.path().join("runs")).unwrap().map(|run| run.unwrap().path());
+        let mut runs: Vec<PathBuf> = runs.filter(|run| run.join("report.json").exists()).collect();
+        runs.sort();
+        runs
+    }
+}
+
+fn read(run: &std::path::Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(run.join("report.json")).unwrap()).unwrap()
+}
+
+/// Counts of the account by store, kind, origin and tenant.
+fn ledgers(report: &Value) -> BTreeSet<String> {
+    report["account"]["ledgers"].as_array().unwrap().iter().map(Value::to_string).collect()
+}
+
+#[tokio::test]
+async fn two_shards_give_the_account_and_the_digest_of_one_run() {
+    let world = World::new().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
+    assert_eq!(code, 0, "{output}");
+    let whole = read(&world.reports()[0]);
+    let [first, second] = ["1/2", "2/2"].map(|shard| world.shard(shard, SCENARIO));
+    let ((one, said_one), (two, said_two)) = tokio::join!(first.wait_for_exit(), second.wait_for_exit());
+    assert!([one, two].iter().all(|code| [0, 2].contains(code)), "{one}: {said_one}\n{two}: {said_two}");
+    let shards: Vec<String> = world.reports()[1..].iter().map(|run| run.display().to_string()).collect();
+    assert_eq!(shards.len(), 2);
+    let (code, output) = world.run(&["report", "merge", &shards[1], &shards[0]], SCENARIO).wait_for_exit().await;
+    assert_eq!(code, 0, "{output}");
+    let merged = read(world.reports().last().unwrap());
+    assert_eq!((&merged["run"]["digest"], &merged["verdict"]), (&whole["run"]["digest"], &whole["verdict"]));
+    assert_eq!(ledgers(&merged), ledgers(&whole));
+    for (merged, whole) in merged["questions"].as_array().unwrap().iter().zip(whole["questions"].as_array().unwrap()) {
+        assert_eq!(merged["counts"]["samples"], whole["counts"]["samples"], "{}", merged["question"]);
+    }
+    let written = |report: &Value| report["rates"][0]["produced"].as_u64().unwrap();
+    let parts: Vec<u64> = shards.iter().map(|run| written(&read(run.as_ref()))).collect();
+    assert!(parts.iter().all(|part| *part > 0) && parts.iter().sum::<u64>() == written(&whole), "{parts:?}");
+    // The negative control: one shard is not the whole.
+    let (code, output) = world.run(&["report", "merge", &shards[0]], SCENARIO).wait_for_exit().await;
+    assert!(code == 4 && output.contains("is missing"), "{output}");
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_shard_of_another_plan_is_refused() {
+    let world = World::new().await;
+    let mut first = world.shard("1/2", SCENARIO);
+    first.wait_for_line("records loaded").await;
+    let other = world.shard("2/2", &SCENARIO.replace("data = 11", "data = 12"));
+    let (code, output) = other.wait_for_exit().await;
+    assert!(code == 4 && output.contains("another plan"), "{output}");
+    let (code, output) = world.shard("2/3", SCENARIO).wait_for_exit().await;
+    assert!(code == 4 && output.contains("another plan"), "{output}");
+    drop(first);
+    world.sweep_and_drop().await;
+}
