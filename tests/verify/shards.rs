@@ -54,7 +54,7 @@ async fn two_shards_give_the_account_and_the_digest_of_one_run() {
     assert!(parts.iter().all(|part| *part > 0) && parts.iter().sum::<u64>() == written(&whole), "{parts:?}");
     // The negative control: one shard is not the whole.
     let (code, output) = world.run(&["report", "merge", &shards[0]], SCENARIO).wait_for_exit().await;
-    assert!(code == 4 && output.contains("is missing"), "{output}");
+    assert!(code == 4 && output.contains("these are missing: 2"), "{output}");
     world.sweep_and_drop().await;
 }
 

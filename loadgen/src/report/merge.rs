@@ -47,7 +47,7 @@ pub enum MergeError {
     #[error("merge the reports: shard {0} is there twice; name each report once")]
     Twice(Shard),
     /// Shards are missing.
-    #[error("merge the reports: of {of} shards, {} is missing; name the reports of all shards", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("merge the reports: of {of} shards, these are missing: {}; name the reports of all", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Missing {
         /// Their numbers.
         missing: Vec<u32>,
