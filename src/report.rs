@@ -102,12 +102,11 @@ fn merge(options: &Merge, settings: &Settings) -> Result<Exit, Failure> {
     let reports =
         options.reports.iter().map(|path| report::read(path)).collect::<Result<_, _>>().or_exit(Exit::Usage)?;
     let merged = report::merge(reports).or_exit(Exit::Usage)?;
-    let folder = match &options.output {
-        Some(folder) => folder.clone(),
-        None => {
-            std::fs::create_dir_all(&settings.verify.runs).or_exit(Exit::Usage)?;
-            run::create_report_folder(&settings.verify.runs).or_exit(Exit::Usage)?
-        }
+    let folder = if let Some(folder) = &options.output {
+        folder.clone()
+    } else {
+        std::fs::create_dir_all(&settings.verify.runs).or_exit(Exit::Usage)?;
+        run::create_report_folder(&settings.verify.runs).or_exit(Exit::Usage)?
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display())).or_exit(Exit::Usage)?;
     screen::print(&merged.table())?;
