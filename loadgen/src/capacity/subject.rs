@@ -155,7 +155,8 @@ mod tests {
         let error = |scenario: &Scenario, subject: Subject| subject.check(scenario, minute).unwrap_err().to_string();
         insta::assert_snapshot!(error(&Scenario { slos: Vec::new(), ..smoke.clone() }, Subject::Mix), @"it has no SLO, so no rate can fail; add an [[slo]]");
         let mut windowed = smoke.clone();
-        windowed.slos[1].in_every = Some(Duration::from_mins(2));
+        let search = windowed.slos.iter_mut().find(|slo| slo.name == "search").unwrap();
+        search.in_every = Some(Duration::from_mins(2));
         insta::assert_snapshot!(error(&windowed, Subject::Mix), @"the SLO search must hold in every 120s, and a step holds its rate for 60s; choose a longer --hold");
         let mut unasked = smoke.clone();
         unasked.probes.retain(|question, _| question.store() != Store::Elasticsearch);
