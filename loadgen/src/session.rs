@@ -181,7 +181,7 @@ impl Session {
         &self.scenario
     }
 
-    /// [`Plan::digest`].
+    /// [`Digests::plan`].
     pub fn digest(&self) -> &str {
         &self.digest
     }

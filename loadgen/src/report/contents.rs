@@ -58,7 +58,7 @@ pub struct Header {
     pub started_at: DateTime<Utc>,
     /// The scenario with all its values, including both seeds.
     pub scenario: Scenario,
-    /// [`crate::plan::Plan::digest`].
+    /// [`crate::plan::Digests::plan`].
     pub digest: String,
     /// The machine of the generator.
     pub machine: Machine,
