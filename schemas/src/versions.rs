@@ -3,7 +3,7 @@
 
 mod kafka;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -48,9 +48,13 @@ async fn clickhouse(stores: &Stores) -> Option<String> {
     connect::clickhouse_server(stores).query("SELECT version()").fetch_one().await.ok()
 }
 
+/// Asked of the nodes: a server without the module of the root page still answers, and nodes may differ during an upgrade.
 async fn elasticsearch(stores: &Stores) -> Option<String> {
-    let root: Value = Elastic::new(stores).ok()?.read(Method::GET, "/", None).await.ok()?;
-    number(&root, "/version/number")
+    let path = "/_nodes/_all/none?filter_path=nodes.*.version";
+    let response: Value = Elastic::new(stores).ok()?.read(Method::GET, path, None).await.ok()?;
+    let nodes = response.pointer("/nodes")?.as_object()?;
+    let versions: BTreeSet<&str> = nodes.values().filter_map(|node| node["version"].as_str()).collect();
+    (!versions.is_empty()).then(|| versions.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Kafka Connect is released with Kafka, and says its number.

@@ -28,7 +28,7 @@ async fn records_that_do_not_land_fail_a_rate_although_every_slo_holds() {
     std::fs::write(world.folder.path().join("sluice.toml"), NEVER_SEALED).unwrap();
     let (code, output) = world.run(&capacity("writes", &["--growth", "3 %/month"]), SCENARIO).wait_for_exit().await;
     assert_eq!(code, 1, "{output}");
-    assert!(output.contains("writes: fails even at 0.06x") && output.contains("there is no headroom"), "{output}");
+    assert!(output.contains("writes: fails even at 0.06x"), "{output}");
     let run = std::fs::read_dir(world.folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     let json = std::fs::read_to_string(run.join("capacity.json")).unwrap();
     let search = &serde_json::from_str::<serde_json::Value>(&json).unwrap()["searches"][0];
