@@ -60,8 +60,8 @@ async fn an_interrupted_load_continues_and_a_complete_one_is_not_repeated() {
     assert_eq!(holdings(&world).await, expected);
 
     let again = world.load_into(&world.stores, &stop, &none).await.unwrap();
-    let kinds: Vec<&str> = again.records.keys().map(String::as_str).collect();
-    assert_eq!(kinds, ["Redis contexts"], "only the cache, whose records expire, is loaded again");
+    let is_of_redis = |kind: &String| kind.starts_with("Redis ");
+    assert!(again.records.keys().all(is_of_redis), "only Redis, whose records expire, is loaded again: {again:?}");
     assert_eq!(holdings(&world).await, expected);
     world.drop_namespace().await;
 }
