@@ -1,8 +1,7 @@
 //! A trial: one drive, the wait until everything has landed, the account, and the findings. A session has any number of
-//! them, one after the other, each with a number that keeps its records apart from those of the others. It never
+//! them in turn, each with a number that keeps its records apart from those of the others. It never
 //! starts or stops a process; the ingest worker of the namespace is its caller's.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -209,11 +208,7 @@ impl<'a> Trial<'a> {
     pub fn findings(self, driven: &Driven) -> Findings {
         let scenario = &self.scenario;
         let (slos, availability) = verdict::judge(scenario, &driven.measured);
-        let wrong = verdict::wrong_without_slo(scenario, &driven.measured.questions);
-        let mut seen = BTreeSet::new();
-        // Every step that uses an unavailable store reports it.
-        let mut failures: Vec<String> = self.failures.into_iter().chain(wrong).collect();
-        failures.retain(|failure| seen.insert(failure.clone()));
+        let failures = verdict::failures(self.failures, scenario, &driven.measured.questions);
         let validity =
             verdict::validity(&scenario.slos, (&driven.measured.questions, &driven.measured.slos), &driven.health);
         Findings { slos, availability, validity, failures }

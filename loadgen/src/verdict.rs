@@ -19,9 +19,10 @@ pub use binomial::Verdict;
 pub use excluded::Excluded;
 pub use findings::{Findings, Overall};
 pub use forecast::{Behavior, Forecast, forecast};
+pub(crate) use holm::step_down;
 pub use latency::Latency;
 pub use proportion::Proportion;
-pub use slo::{Judged, wrong_without_slo};
+pub use slo::{Judged, failures, wrong_without_slo};
 pub use validity::{Validity, validity};
 pub use warnings::warnings;
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::effect::Effect;
 use super::observed::ALPHA;
+use crate::verdict::step_down;
 
 /// What a comparison says about a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -22,8 +23,8 @@ pub enum Change {
 
 /// The verdict on each effect, with the margin below which a higher value is no worse.
 pub(super) fn judge(effects: &[(Effect, f64)]) -> Vec<Change> {
-    let worse = rejected(&effects.iter().map(|(effect, _)| effect.worse_probability).collect::<Vec<_>>());
-    let better = rejected(&effects.iter().map(|(effect, _)| effect.better_probability).collect::<Vec<_>>());
+    let worse = rejected(effects.iter().map(|(effect, _)| effect.worse_probability));
+    let better = rejected(effects.iter().map(|(effect, _)| effect.better_probability));
     let change = |(index, (effect, margin)): (usize, &(Effect, f64))| {
         if better[index] {
             Change::Better
@@ -38,18 +39,10 @@ pub(super) fn judge(effects: &[(Effect, f64)]) -> Vec<Change> {
     effects.iter().enumerate().map(change).collect()
 }
 
-/// Which of the hypotheses "nothing changed" are rejected.
-fn rejected(probabilities: &[f64]) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..probabilities.len()).collect();
-    order.sort_by(|&one, &two| probabilities[one].total_cmp(&probabilities[two]));
-    let mut rejected = vec![false; probabilities.len()];
-    for (rank, index) in order.into_iter().enumerate() {
-        if probabilities[index] > ALPHA / (probabilities.len() - rank) as f64 {
-            break;
-        }
-        rejected[index] = true;
-    }
-    rejected
+/// Which of the hypotheses "nothing changed" are rejected, tested together.
+fn rejected(probabilities: impl Iterator<Item = f64>) -> Vec<bool> {
+    let family: Vec<(f64, f64)> = probabilities.map(|probability| (probability, ALPHA)).collect();
+    step_down(&family).into_iter().map(|step| step.rejected).collect()
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! Merges the reports of all shards of a run into the report of the run: histograms, counts and series are added, and the
 //! objectives are judged again on all samples together. Nothing is averaged. It reads and writes no file.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::contents::{Header, Report};
 use super::rates::Rate;
 use crate::measure::{GeneratorHealth, Measurements};
 use crate::plan::Shard;
-use crate::verdict::{Findings, Validity, judge, wrong_without_slo};
+use crate::verdict::{Findings, Validity, failures, judge, wrong_without_slo};
 
 /// What the report of a shard needs to be merged, besides what every report has.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,10 +80,7 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     }
     let scenario = &merged.run.scenario;
     let (slos, availability) = judge(scenario, &measured);
-    let mut failures: Vec<String> = merged.findings.failures;
-    failures.extend(wrong_without_slo(scenario, &measured.questions));
-    let mut seen = BTreeSet::new();
-    failures.retain(|failure| seen.insert(failure.clone()));
+    let failures = failures(merged.findings.failures, scenario, &measured.questions);
     let validity = if validity.is_empty() { Validity::Valid } else { Validity::Invalid(validity) };
     let findings = Findings { slos, availability, validity, failures };
     let header = Header { shard: None, merged_shards: Some(shard.of()), ..merged.run };

@@ -5,15 +5,36 @@
 use super::binomial::Verdict;
 use super::proportion::Proportion;
 
+/// One test of a family.
+pub(crate) struct Step {
+    /// Whether its hypothesis is rejected.
+    pub(crate) rejected: bool,
+    /// The probability up to which it would be, if those before it are.
+    pub(crate) threshold: f64,
+}
+
+/// Tests a family together: each by its probability and its alpha. The results are in the order of the tests.
+pub(crate) fn step_down(tests: &[(f64, f64)]) -> Vec<Step> {
+    // In order of the probabilities, each in units of its own alpha.
+    let mut order: Vec<usize> = (0..tests.len()).collect();
+    let scaled = |index: usize| tests[index].0 / tests[index].1;
+    order.sort_by(|&one, &two| scaled(one).total_cmp(&scaled(two)));
+    let mut steps: Vec<Step> = tests.iter().map(|_| Step { rejected: false, threshold: 0.0 }).collect();
+    let mut rejected = true;
+    for (rank, index) in order.into_iter().enumerate() {
+        let (probability, alpha) = tests[index];
+        let threshold = alpha / (tests.len() - rank) as f64;
+        rejected &= probability <= threshold;
+        steps[index] = Step { rejected, threshold };
+    }
+    steps
+}
+
 /// Withdraws the FAILs that may be chance among so many tests. Each test comes with its alpha.
 pub(super) fn correct(tests: &mut [(f64, &mut Proportion)]) {
     let count = tests.len();
-    // Holm's p-values in order, each in units of its own alpha.
-    tests.sort_by(|(a, one), (b, two)| (one.fail_probability / a).total_cmp(&(two.fail_probability / b)));
-    let mut rejected = true;
-    for (rank, (alpha, test)) in tests.iter_mut().enumerate() {
-        let threshold = *alpha / (count - rank) as f64;
-        rejected &= test.fail_probability <= threshold;
+    let family: Vec<(f64, f64)> = tests.iter().map(|(alpha, test)| (test.fail_probability, *alpha)).collect();
+    for ((_, test), Step { rejected, threshold }) in tests.iter_mut().zip(step_down(&family)) {
         if test.verdict == Verdict::Fail && !rejected {
             let probability = test.fail_probability * 100.0;
             test.withdraw(format!(

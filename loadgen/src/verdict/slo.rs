@@ -1,5 +1,7 @@
 //! The test of one SLO, from the measurements of its questions.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +77,15 @@ pub(super) fn apply_rules(judged: &mut Judged, recorders: &[Recorder]) {
     {
         judged.test.withdraw(format!("{question} has no samples"));
     }
+}
+
+/// All failures of a run, each once: those that were found, since every step that uses an unavailable store reports it, and
+/// [`wrong_without_slo`].
+pub fn failures(found: Vec<String>, scenario: &Scenario, recorders: &[Recorder]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut failures: Vec<String> = found.into_iter().chain(wrong_without_slo(scenario, recorders)).collect();
+    failures.retain(|failure| seen.insert(failure.clone()));
+    failures
 }
 
 /// One sentence for each question that no SLO judges and that was answered wrong: it fails the run all the same.
