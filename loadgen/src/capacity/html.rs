@@ -1,44 +1,30 @@
 //! The result of the searches as one page for a browser, in the style of a run's report: no request to a network, readable
 //! without a script, in light and dark. It only renders.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::report::{CapacityReport, SearchReport};
 use super::run::conclusion;
 use super::search::{Hold, Outcome};
 use super::table::{gave_way, latencies, outcome, sentences};
 use crate::number::separated;
-use crate::report::html::STYLE;
 use crate::report::html::axis::Axis;
 use crate::report::html::chart::{Chart, Line};
+use crate::report::html::document;
 
 /// Points of the law's line.
 const POINTS: usize = 60;
 
 /// The page.
 pub(super) fn page(report: &CapacityReport) -> String {
-    let run = &report.run;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Capacity of " (run.scenario.name) " · sluice" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                (header(report))
-                main {
-                    (summary(report))
-                    @for search in &report.searches { (section(report, search)) }
-                }
-                footer { "Written by sluice. A rate holds if every SLO is met by a decided verdict, and everything has landed in time." }
-            }
-        }
+    let title = format!("Capacity of {} · sluice", report.run.scenario.name);
+    let sections = html! {
+        (summary(report))
+        @for search in &report.searches { (section(report, search)) }
     };
-    page.into_string()
+    let footer =
+        "Written by sluice. A rate holds if every SLO is met by a decided verdict, and everything has landed in time.";
+    document(&title, (&header(report), &sections), footer, None)
 }
 
 fn header(report: &CapacityReport) -> Markup {

@@ -25,7 +25,7 @@ use crate::scenario::exact_duration;
 use crate::verdict::{Overall, Validity, Verdict};
 
 /// The style of every page.
-pub(crate) const STYLE: &str = include_str!("html/style.css");
+const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/script.js");
 
 /// The page.
@@ -34,6 +34,25 @@ pub(super) fn page(report: &Report) -> Result<String, serde_json::Error> {
     let title = format!("{} {} · sluice", verdict(report.verdict), run.scenario.name);
     let configuration = serde_json::to_string_pretty(&run.config)?;
     let scenario = serde_json::to_string_pretty(&run.scenario)?;
+    let sections = html! {
+        (objectives::section(report))
+        (latency::section(report))
+        (rates::section(report))
+        (classes::section(report))
+        (account::section(report))
+        (run::section(report, &scenario, &configuration))
+    };
+    let footer = "Written by sluice. Latencies count from the intended start, so a stalled store hides nothing.";
+    Ok(document(&title, (&header(report), &sections), footer, Some(SCRIPT)))
+}
+
+/// A page that needs nothing else: its header, its sections and its style.
+pub(crate) fn document(
+    title: &str,
+    (header, sections): (&Markup, &Markup),
+    footer: &str,
+    script: Option<&str>,
+) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -45,21 +64,14 @@ pub(super) fn page(report: &Report) -> Result<String, serde_json::Error> {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                (header(report))
-                main {
-                    (objectives::section(report))
-                    (latency::section(report))
-                    (rates::section(report))
-                    (classes::section(report))
-                    (account::section(report))
-                    (run::section(report, &scenario, &configuration))
-                }
-                footer { "Written by sluice. Latencies count from the intended start, so a stalled store hides nothing." }
-                script { (PreEscaped(SCRIPT)) }
+                (header)
+                main { (sections) }
+                footer { (footer) }
+                @if let Some(script) = script { script { (PreEscaped(script)) } }
             }
         }
     };
-    Ok(page.into_string())
+    page.into_string()
 }
 
 fn header(report: &Report) -> Markup {
