@@ -214,7 +214,8 @@ impl Session {
 }
 
 async fn is_known(stores: &Stores, names: &Names, digest: &str) -> Result<bool, SessionError> {
-    let marked = runs::resolve_names(stores, names, Store::ALL).await?;
+    // The ledger is in PostgreSQL; the claim compares the marks of all stores.
+    let marked = runs::resolve_names(stores, names, &[Store::Postgres]).await?;
     Ok(load::is_known(stores, &marked, digest).await?)
 }
 

@@ -47,11 +47,12 @@ pub(super) async fn create(client: &Client, names: &Names, generation: u32) -> R
 
 /// Replaces the contents of all tables by those of the copy; generation 0 empties them.
 pub(super) async fn restore(client: &Client, names: &Names, generation: u32) -> Result<(), LoadError> {
+    let copies = list(client, names).await?;
     for table in TABLES {
         client.query(&format!("TRUNCATE TABLE {table}")).execute().await?;
-        if generation > 0 && exists(client, names, &name(table, generation)).await? {
-            let attach = format!("ALTER TABLE {table} ATTACH PARTITION ALL FROM {}", name(table, generation));
-            client.query(&attach).execute().await?;
+        let copy = name(table, generation);
+        if copies.contains(&copy) {
+            client.query(&format!("ALTER TABLE {table} ATTACH PARTITION ALL FROM {copy}")).execute().await?;
         }
     }
     Ok(())
@@ -65,10 +66,6 @@ pub(super) async fn drop_all_but(client: &Client, names: &Names, generation: u32
         }
     }
     Ok(())
-}
-
-async fn exists(client: &Client, names: &Names, copy: &str) -> Result<bool, LoadError> {
-    Ok(list(client, names).await?.iter().any(|listed| listed == copy))
 }
 
 /// The copies of this namespace's runs.
