@@ -22,8 +22,7 @@ use crate::{
     arguments,
     exit::{Exit, Failure, OrExit},
     report as report_files,
-    run::{self, Options as RunOptions, Run, interruptible, trial_failure},
-    scenarios::{self, Chosen},
+    run::{self, Run, RunOptions, trial_failure},
     screen,
     settings::{Overrides, Settings},
     worker::Worker,
@@ -34,13 +33,11 @@ const LONGEST_HOLD: Duration = Duration::from_hours(24);
 
 /// What to search, and how.
 #[derive(Debug, Args)]
-// The options of a run, which are part of these, are a group of the same name otherwise.
-#[group(id = "capacity")]
 pub(crate) struct Options {
     #[command(flatten)]
     run: RunOptions,
     /// What grows: mix, postgres, redis, elasticsearch, clickhouse (the questions to that store) or writes; separated by
-    /// commas. Without it, all of them, one after the other
+    /// commas. Without it, all of them in turn
     #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = subject)]
     of: Vec<Subject>,
     /// How long a step holds its rate, as in 60s; without it, as long as the scenario's drive
@@ -73,7 +70,7 @@ fn factor(text: &str) -> Result<f64, String> {
     factor.ok_or_else(|| format!("write a factor from {low} to {high}"))
 }
 
-/// What is to be searched, checked.
+/// The searches, checked.
 struct Order {
     subjects: Vec<Subject>,
     hold: Duration,
@@ -106,10 +103,10 @@ impl Order {
 
 /// Searches. The exit code tells whether the scenario's own rate holds.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
-    let Chosen { scenario, .. } = scenarios::choose(options.run.choice()).or_exit(Exit::Usage)?;
-    let order = Order::new(&options, &scenario).or_exit(Exit::Usage)?;
-    let run = Box::pin(Run::prepare(&options.run, Shard::WHOLE, settings)).await?;
-    let searched = Box::pin(report(&run, &order, overrides)).await;
+    let chosen = options.run.choose()?;
+    let order = Order::new(&options, &chosen.scenario).or_exit(Exit::Usage)?;
+    let run = Box::pin(Run::prepare(&options.run, chosen, Shard::WHOLE, settings)).await?;
+    let searched = run.in_report_folder(async |folder| search_all(&run, &order, overrides, folder).await).await;
     run.end().await;
     Ok(exit(&searched?.searches))
 }
@@ -127,22 +124,9 @@ fn exit(searches: &[SearchReport]) -> Exit {
     }
 }
 
-async fn report(run: &Run, order: &Order, overrides: &Overrides) -> Result<CapacityReport, Failure> {
-    let folder = run::create_report_folder(&run.settings.verify.runs)?;
-    let report = Box::pin(search_all(run, order, overrides, &folder)).await;
-    if report.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
-        // An interrupted search has no report; remove the worker's log as well.
-        drop(std::fs::remove_dir_all(&folder));
-    }
-    report
-}
-
 async fn search_all(run: &Run, order: &Order, overrides: &Overrides, folder: &Path) -> Result<CapacityReport, Failure> {
     let header = run::header(run, chrono::Utc::now())?;
-    run.live.step_started("starting the ingest worker");
-    let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
-    let mut worker = interruptible(&run.stop, starting).await?;
-    run.live.step_finished(&format!("ingest worker ready, {}", worker.describe()));
+    let mut worker = run.start_worker(overrides, folder).await?;
     let searched = Box::pin(searches(run, order, &mut worker)).await;
     run.live.step_started("draining the ingest worker");
     match worker.stop().await {

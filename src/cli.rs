@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::{
     arguments, capacity, compare, completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
-    ingest, load, logs, memory, report, scenario, schemas, screen,
+    ingest, load, logs, memory, report, run, scenario, schemas, screen,
     settings::{self, Overrides, Settings},
     status,
     telemetry::{self, LogFormat},
@@ -54,7 +54,7 @@ enum Verb {
     /// Search the highest rate at which every SLO of a scenario holds, and what gives way first
     Capacity(capacity::Options),
     /// Run a scenario without judging it
-    Load(load::Options),
+    Load(run::ShardOptions),
     /// Check or explain a scenario without running it
     #[command(subcommand)]
     Scenario(scenario::Verb),

@@ -1,28 +1,17 @@
 //! `sluice load`: drives a scenario without judging it. Records stay on Kafka until a worker ingests them.
 
-use clap::Args;
 use sluice_loadgen::{drive::Driven, report, trial::TrialError};
 
 use crate::{
     exit::{Exit, Failure},
-    run::{self, Run, trial_failure},
+    run::{Run, ShardOptions, trial_failure},
     screen,
     settings::Settings,
 };
 
-// The options of a run are a group of this name.
-#[derive(Debug, Args)]
-#[group(skip)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    run: run::Options,
-    #[command(flatten)]
-    part: run::Part,
-}
-
 /// Drives, and prints what was written and how questions were answered.
-pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
-    let run = Box::pin(Run::prepare(&options.run, options.part.shard(), settings)).await?;
+pub(crate) async fn run(options: ShardOptions, settings: Settings) -> Result<Exit, Failure> {
+    let run = Box::pin(Run::prepare(&options.run, options.run.choose()?, options.shard, settings)).await?;
     let scenario = run.session.scenario().clone();
     let (namespace, base) = (run.session.names().namespace().to_owned(), run.settings.stack.port_base);
     let driven = Box::pin(drive(&run)).await;

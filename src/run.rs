@@ -22,8 +22,9 @@ use crate::{
     exit::{Exit, Failure, OrExit},
     live::Live,
     scenarios::{self, Choice, Chosen},
-    settings::Settings,
+    settings::{Overrides, Settings},
     signals, up,
+    worker::Worker,
 };
 
 /// What a run drops, for `--help`.
@@ -38,7 +39,7 @@ and Elasticsearch keep its records, and only what was added since is deleted; --
 /// Options of a run.
 #[derive(Debug, Args)]
 #[command(after_help = DROPS)]
-pub(crate) struct Options {
+pub(crate) struct RunOptions {
     #[command(flatten)]
     choice: Choice,
     /// Don't start the local stack: the stores of sluice.toml are already running
@@ -49,26 +50,21 @@ pub(crate) struct Options {
     reload: bool,
 }
 
-/// The part of the plan that is driven.
+/// Options of a run of which only a shard may be driven.
 #[derive(Debug, Args)]
-pub(crate) struct Part {
+pub(crate) struct ShardOptions {
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
     /// Drive only part K of N of the plan, as in 2/4, together with the other shards. Shard 1 prepares the stores, and
     /// for `verify` runs the worker and accounts for all; the others wait for it. `sluice report merge` merges the reports
     #[arg(long, value_name = "K/N", default_value_t = Shard::WHOLE, hide_default_value = true)]
-    shard: Shard,
+    pub(crate) shard: Shard,
 }
 
-impl Part {
-    /// The shard.
-    pub(crate) fn shard(&self) -> Shard {
-        self.shard
-    }
-}
-
-impl Options {
-    /// The scenario that is chosen.
-    pub(crate) fn choice(&self) -> &Choice {
-        &self.choice
+impl RunOptions {
+    /// Reads the scenario that is chosen.
+    pub(crate) fn choose(&self) -> Result<Chosen, Failure> {
+        scenarios::choose(&self.choice).or_exit(Exit::Usage)
     }
 }
 
@@ -83,8 +79,12 @@ pub(crate) struct Run {
 
 impl Run {
     /// Does everything before the first drive of a shard.
-    pub(crate) async fn prepare(options: &Options, shard: Shard, settings: Settings) -> Result<Self, Failure> {
-        let Chosen { scenario, warning } = scenarios::choose(&options.choice).or_exit(Exit::Usage)?;
+    pub(crate) async fn prepare(
+        options: &RunOptions,
+        Chosen { scenario, warning }: Chosen,
+        shard: Shard,
+        settings: Settings,
+    ) -> Result<Self, Failure> {
         // Check that the report can be written before anything runs.
         std::fs::create_dir_all(&settings.verify.runs)
             .with_context(|| {
@@ -112,6 +112,29 @@ impl Run {
     /// A trial of the session, shown on the terminal.
     pub(crate) fn trial(&self) -> Trial<'_> {
         Trial::new(&self.session, &self.live, &self.stop)
+    }
+
+    /// Starts the ingest worker, which logs into the folder.
+    pub(crate) async fn start_worker(&self, overrides: &Overrides, folder: &Path) -> Result<Worker, Failure> {
+        self.live.step_started("starting the ingest worker");
+        let starting = async { Ok(Worker::start(&self.settings, overrides, folder).await?) };
+        let worker = interruptible(&self.stop, starting).await?;
+        self.live.step_finished(&format!("ingest worker ready, {}", worker.describe()));
+        Ok(worker)
+    }
+
+    /// Does what writes a report, in a new folder. What is interrupted leaves none: it has no report, and the worker's log
+    /// alone says little.
+    pub(crate) async fn in_report_folder<T>(
+        &self,
+        work: impl AsyncFnOnce(&Path) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let folder = create_report_folder(&self.settings.verify.runs)?;
+        let done = Box::pin(work(&folder)).await;
+        if done.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
+            drop(std::fs::remove_dir_all(&folder));
+        }
+        done
     }
 
     /// Frees the namespace for the next run.

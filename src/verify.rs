@@ -17,8 +17,8 @@ use crate::{
     compare as comparisons,
     exit::{Exit, Failure, OrExit},
     report as report_files,
-    run::{self, Run, interruptible, trial_failure},
-    scenarios, screen,
+    run::{self, Run, ShardOptions, trial_failure},
+    screen,
     settings::{Overrides, Settings},
     worker::Worker,
 };
@@ -26,14 +26,10 @@ use crate::{
 /// Free disk space, in MiB, below which a failed run mentions the disk.
 const MIN_FREE_MIB: u64 = 256;
 
-// The options of a run are a group of this name.
 #[derive(Debug, Args)]
-#[group(skip)]
 pub(crate) struct Options {
     #[command(flatten)]
-    run: run::Options,
-    #[command(flatten)]
-    part: run::Part,
+    drive: ShardOptions,
     #[command(flatten)]
     baseline: Baseline,
 }
@@ -52,9 +48,11 @@ struct Baseline {
 
 /// Runs and judges.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
-    let baseline = read_baseline(&options).or_exit(Exit::Usage)?;
-    let run = Box::pin(Run::prepare(&options.run, options.part.shard(), settings)).await?;
-    let judged = Box::pin(judge(&run, overrides, (&baseline, options.baseline.margin))).await;
+    let Options { drive: ShardOptions { run: options, shard }, baseline: Baseline { baseline, margin } } = options;
+    let chosen = options.choose()?;
+    let baseline = read_baseline(baseline.as_deref(), &chosen.scenario.name).or_exit(Exit::Usage)?;
+    let run = Box::pin(Run::prepare(&options, chosen, shard, settings)).await?;
+    let judged = run.in_report_folder(async |folder| judge(&run, overrides, (&baseline, margin), folder).await).await;
     run.end().await;
     let (report, comparison) = judged?;
     Ok(match report_files::exit(report.verdict) {
@@ -64,11 +62,10 @@ pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overri
 }
 
 /// Reads the runs to compare with before anything starts.
-fn read_baseline(options: &Options) -> anyhow::Result<Vec<Report>> {
-    let Some(side) = &options.baseline.baseline else { return Ok(Vec::new()) };
+fn read_baseline(side: Option<&str>, scenario: &str) -> anyhow::Result<Vec<Report>> {
+    let Some(side) = side else { return Ok(Vec::new()) };
     let baseline = comparisons::read_side(side)?;
-    let scenario = scenarios::choose(options.run.choice())?.scenario;
-    baseline.iter().try_for_each(|report| compare::check_scenario(&scenario.name, report))?;
+    baseline.iter().try_for_each(|report| compare::check_scenario(scenario, report))?;
     Ok(baseline)
 }
 
@@ -76,15 +73,10 @@ async fn judge(
     run: &Run,
     overrides: &Overrides,
     (baseline, margin): (&[Report], f64),
+    folder: &Path,
 ) -> Result<(Report, Option<Comparison>), Failure> {
-    let folder = run::create_report_folder(&run.settings.verify.runs)?;
-    let report = Box::pin(drive_and_judge(run, overrides, &folder)).await;
-    if report.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
-        // An interrupted run has no report; remove the worker's log as well.
-        drop(std::fs::remove_dir_all(&folder));
-    }
-    let report = report?;
-    let comparison = if baseline.is_empty() { None } else { Some(compare_with(baseline, &report, margin, &folder)?) };
+    let report = Box::pin(drive_and_judge(run, overrides, folder)).await?;
+    let comparison = if baseline.is_empty() { None } else { Some(compare_with(baseline, &report, margin, folder)?) };
     Ok((report, comparison))
 }
 
@@ -103,10 +95,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
         return Box::pin(drive_shard(run, folder)).await;
     }
     let started_at = chrono::Utc::now();
-    run.live.step_started("starting the ingest worker");
-    let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
-    let mut worker = interruptible(&run.stop, starting).await?;
-    run.live.step_finished(&format!("ingest worker ready, {}", worker.describe()));
+    let mut worker = run.start_worker(overrides, folder).await?;
     let mut trial = run.trial();
     let driven = Box::pin(drive_and_settle(&mut trial, &mut worker)).await;
     run.live.step_started("draining the ingest worker");
