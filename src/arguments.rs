@@ -1,6 +1,7 @@
 //! Parsers of arguments. An error says what to write. The parsers accept what the types' own parsers accept, within limits.
 
 use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::{Bound, RangeBounds};
 use std::str::FromStr;
 use std::time::Duration;
@@ -31,6 +32,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     humantime::parse_duration(text).map_err(|_| "write a number and its unit, as in 60s or 5m")
 }
 
+/// Parses an address to listen at; a port alone is one of this machine.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.parse::<u16>().map(|port| (Ipv4Addr::LOCALHOST, port).into());
+    port.or_else(|_| text.parse()).map_err(|_| "use a port, or an address and a port as in 127.0.0.1:9464".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +53,12 @@ mod tests {
         assert!(uuid("6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b").is_ok() && uuid("abc").is_err());
         assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
         assert!(duration("5").is_err() && duration("soon").is_err());
+    }
+
+    #[test]
+    fn a_port_alone_is_one_of_this_machine() {
+        assert_eq!(listen_address("9464"), Ok(SocketAddr::from(([127, 0, 0, 1], 9464))));
+        assert_eq!(listen_address("[::1]:80").map(|address| address.port()), Ok(80));
+        assert!(listen_address("localhost").unwrap_err().contains("127.0.0.1:9464"));
     }
 }

@@ -143,7 +143,7 @@ async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> Result<Vec<S
     for &subject in &order.subjects {
         let plan = Plan { subject, hold: order.hold, confirm: order.confirm, first: order.first };
         let mut alive = || worker.check().map_err(|error| format!("{error:#}"));
-        let shown = (&run.live as _, &run.stop);
+        let shown = (run.observer(), &run.stop);
         let searching = search::search(plan, &run.session, &mut trial, &mut alive, shown);
         found.push(Box::pin(searching).await.map_err(trial_failure)?);
     }

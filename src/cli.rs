@@ -98,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
+    screen::uncover_on_panic();
     telemetry::start(&cli.log, cli.log_format);
     match cli.run() {
         Ok(exit) => exit.into(),

@@ -1,5 +1,15 @@
-//! The progress of a run on the terminal: one line per finished step, and below them a bar and a live line per SLO.
-//! If standard error is not a terminal, it prints a plain line every ten seconds. It decides nothing.
+//! The progress of a run on standard error: one line per finished step; below them a bar for a load, and a view of the
+//! whole terminal for a drive. If standard error is not a terminal that can show them, or with `--plain`, it prints a plain
+//! line every ten seconds. It decides nothing.
+//!
+//! # Layout
+//! - `pace`, `load`: rates and the time left
+//! - `view`: what the view of a drive shows; `full_screen`: the terminal that shows it
+
+mod full_screen;
+mod load;
+mod pace;
+mod view;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +28,9 @@ use sluice_loadgen::{
 use sluice_schemas::concurrency::lock;
 
 use crate::{screen, table::counted};
+use full_screen::FullScreen;
+use load::LoadCounts;
+use view::View;
 
 /// Interval of plain lines if there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -27,20 +40,39 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Live {
     /// The live part below the permanent lines; `None` between two steps, since other progress is drawn there too.
     bar: Mutex<Option<ProgressBar>>,
-    /// Records that the current load has written, by kind.
-    loaded: Mutex<BTreeMap<String, u64>>,
-    /// Time of the last plain line of a drive.
+    /// Start of the current load, and what it has written.
+    load: Mutex<(Instant, LoadCounts)>,
+    /// The view of the current drive, and the terminal that shows it.
+    drive: Mutex<(View, Option<FullScreen>)>,
+    /// Time of the last plain line.
     plain: Mutex<Instant>,
+    /// Whether a bar and a view are drawn.
     terminal: bool,
     started: Instant,
 }
 
 impl Live {
-    /// Starts the clock.
-    pub(crate) fn start() -> Self {
-        let (loaded, now) = (Mutex::new(BTreeMap::new()), Instant::now());
-        let terminal = std::io::stderr().is_terminal();
-        Self { bar: Mutex::new(None), loaded, plain: Mutex::new(now), terminal, started: now }
+    /// Starts the clock. `plain` prints plain lines even on a terminal.
+    pub(crate) fn start(plain: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            bar: Mutex::new(None),
+            load: Mutex::new((now, LoadCounts::default())),
+            drive: Mutex::default(),
+            plain: Mutex::new(now),
+            terminal: std::io::stderr().is_terminal() && !plain,
+            started: now,
+        }
+    }
+
+    /// Sets the name of the scenario, for the view.
+    pub(crate) fn set_scenario(&self, name: &str) {
+        name.clone_into(&mut lock(&self.drive).0.scenario);
+    }
+
+    /// Sets how many records the ingest worker has not landed yet.
+    pub(crate) fn set_lag(&self, records: Option<u64>) {
+        lock(&self.drive).0.lag = records;
     }
 
     fn print_with_time(&self, text: &str) {
@@ -57,6 +89,7 @@ impl Live {
 
     /// Removes the live part.
     pub(crate) fn end(&self) {
+        lock(&self.drive).1 = None;
         if let Some(bar) = lock(&self.bar).take() {
             bar.finish_and_clear();
         }
@@ -68,6 +101,19 @@ impl Live {
         let bar = ProgressBar::with_draw_target(None, target).with_style(style);
         *lock(&self.bar) = Some(bar.clone());
         bar
+    }
+
+    /// Prints a plain line if none was printed for a while, unless a bar shows the same.
+    fn print_plain(&self, text: impl FnOnce() -> String) {
+        if self.terminal && lock(&self.bar).is_some() {
+            return;
+        }
+        let mut plain = lock(&self.plain);
+        if plain.elapsed() >= PLAIN_EVERY {
+            *plain = Instant::now();
+            drop(plain);
+            self.print_with_time(&text());
+        }
     }
 }
 
@@ -93,45 +139,47 @@ impl Observer for Live {
     }
 
     fn load_started(&self, expected: &BTreeMap<String, u64>) {
-        lock(&self.loaded).clear();
+        *lock(&self.load) = (Instant::now(), LoadCounts::expecting(expected));
+        *lock(&self.plain) = Instant::now();
         self.draw(counting()).set_length(expected.values().sum());
     }
 
     fn loaded(&self, kind: &str, more: u64) {
-        let mut loaded = lock(&self.loaded);
-        *loaded.entry(kind.to_owned()).or_default() += more;
-        let total: u64 = loaded.values().sum();
-        let line = |(kind, count): (&String, &u64)| format!("           {:>11} {kind}", separated(*count));
-        let lines: Vec<String> = loaded.iter().map(line).collect();
+        let mut load = lock(&self.load);
+        let at = load.0.elapsed();
+        load.1.add(at, kind, more);
         if let Some(bar) = &*lock(&self.bar) {
-            // The number of some kinds is not known in advance, so the length grows with them.
-            bar.set_length(bar.length().unwrap_or_default().max(total));
-            bar.set_position(total);
-            bar.set_message(lines.join("\n"));
+            let (loaded, expected) = load.1.totals();
+            bar.set_length(expected);
+            bar.set_position(loaded);
+            bar.set_message(format!("          {}\n{}", load.1.summary(at), load.1.lines(at)));
         }
+        self.print_plain(|| load.1.summary(at));
     }
 
     fn drive_started(&self) {
-        self.draw(counting());
+        self.end();
         *lock(&self.plain) = Instant::now();
+        let mut drive = lock(&self.drive);
+        drive.0 = View { scenario: std::mem::take(&mut drive.0.scenario), ..View::default() };
+        if self.terminal && screen::is_available() {
+            // Without it, there are plain lines.
+            drive.1 = FullScreen::open().ok();
+        }
+        let (view, screen) = &mut *drive;
+        if let Some(screen) = screen {
+            screen.draw(|frame| view::draw(frame, view));
+        }
     }
 
     fn driving(&self, now: &Progress) {
-        if let Some(bar) = &*lock(&self.bar) {
-            bar.set_length(now.length.as_millis() as u64);
-            bar.set_position(now.elapsed.min(now.length).as_millis() as u64);
-            bar.set_message(describe(now));
+        let (view, screen) = &mut *lock(&self.drive);
+        view.advance(now);
+        if let Some(screen) = screen {
+            screen.draw(|frame| view::draw(frame, view));
+            return;
         }
-        let is_due = |plain: &mut Instant| {
-            let is_due = plain.elapsed() >= PLAIN_EVERY;
-            if is_due {
-                *plain = Instant::now();
-            }
-            is_due
-        };
-        if !self.terminal && is_due(&mut lock(&self.plain)) {
-            self.print_with_time(&format!("{}: {}", phase(now), describe_writes(now)));
-        }
+        self.print_plain(|| describe(now));
     }
 }
 
@@ -144,16 +192,9 @@ fn counting() -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Fits a terminal of 80 columns.
+/// A plain line.
 fn describe(now: &Progress) -> String {
-    let lines = now.slos.iter().map(|slo| {
-        let p95 = slo.p95.map_or_else(|| "-".to_owned(), |p95| format!("{:.1} ms", p95.as_secs_f64() * 1_000.0));
-        format!(
-            "\n  {:<18}{:>6} asked{:>5} late{:>4} failed{:>3} wrong  p95 {p95:>10}",
-            slo.name, slo.samples, slo.exceedances, slo.failed, slo.wrong
-        )
-    });
-    format!("  {}\n  {}{}", phase(now), describe_writes(now), lines.collect::<String>())
+    format!("{}: {}", phase(now), describe_writes(now))
 }
 
 fn phase(now: &Progress) -> String {

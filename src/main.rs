@@ -6,7 +6,7 @@
 //! - `arguments`: parsers of arguments; `settings`: the settings in effect; `exit`: exit codes; `screen`, `table`: output;
 //!   `telemetry`: the log; `memory`: the allocator; `signals`: Ctrl-C and SIGTERM
 //! - verbs: `completions`, `config`, `status`, `logs`, `down`, `up`, `ingest`, `dlq`
-//! - `scenarios`, `live`, `worker`, `run`: parts of a run
+//! - `scenarios`, `live`, `exports`, `worker`, `run`: parts of a run
 //! - verbs that use them: `scenario`, `schemas`, `report`, `compare`, `load`, `verify`, `capacity`
 //! - `cli`: parses the command line and calls one verb
 
@@ -19,6 +19,7 @@ mod config;
 mod dlq;
 mod down;
 mod exit;
+mod exports;
 mod ingest;
 mod live;
 mod load;

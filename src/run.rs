@@ -1,13 +1,17 @@
 //! What `verify` and `load` share: the options, and how a scenario becomes an open session. The steps themselves are
 //! loadgen's. It never judges the run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use sluice_loadgen::{
-    observer::Observer as _,
+    observer::{Observer, Observers},
     plan::Shard,
     report::{Header, Machine},
     session::{Planning, Session, SessionError},
@@ -19,7 +23,9 @@ use sluice_stack::{Layout, Service};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    arguments,
     exit::{Exit, Failure, OrExit},
+    exports::Exports,
     live::Live,
     scenarios::{self, Choice, Chosen},
     settings::{Overrides, Settings},
@@ -48,6 +54,15 @@ pub(crate) struct RunOptions {
     /// Load the population even if an earlier run of the namespace has loaded the same one
     #[arg(long)]
     reload: bool,
+    /// Print plain lines, as without a terminal
+    #[arg(long)]
+    plain: bool,
+    /// Serve the metrics of the drive to Prometheus at this address; a port alone is one of this machine
+    #[arg(long, value_name = "ADDRESS", value_parser = arguments::listen_address)]
+    metrics: Option<SocketAddr>,
+    /// Push them to the OpenTelemetry collector at this address, as in http://127.0.0.1:4318
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
 }
 
 /// Options of a run of which only a shard may be driven.
@@ -73,7 +88,9 @@ impl RunOptions {
 pub(crate) struct Run {
     pub(crate) settings: Settings,
     pub(crate) session: Session,
-    pub(crate) live: Live,
+    pub(crate) live: Arc<Live>,
+    observers: Observers,
+    exports: Exports,
     pub(crate) stop: CancellationToken,
 }
 
@@ -92,26 +109,39 @@ impl Run {
             })
             .or_exit(Exit::Usage)?;
         let stop = signals::cancellation()?;
-        let live = Live::start();
+        let live = Arc::new(Live::start(options.plain));
+        live.set_scenario(&scenario.name);
         let description = if scenario.description.is_empty() { "no description" } else { &scenario.description };
         live.print(&format!("scenario {}: {description}", scenario.name));
         for warning in verdict::warnings(&scenario).into_iter().chain(warning) {
             live.print(&format!("warning: {warning}"));
         }
+        let metrics = options.metrics.or(settings.verify.metrics);
+        let otlp = options.otlp.as_deref().or(settings.verify.otlp.as_deref());
+        let exports = Exports::start(metrics, otlp).await.or_exit(Exit::Usage)?;
+        if let Some(text) = exports.describe() {
+            live.print(&text);
+        }
+        let observers = Observers(vec![Arc::clone(&live) as Arc<dyn Observer>, exports.metrics()]);
         let planning = Planning::start(&scenario).reloading(options.reload).of_shard(shard);
         if !options.no_up && settings.is_local() && shard.is_first() {
             interruptible(&stop, start_stack(&settings, &live)).await?;
         }
         let groups = [settings.verify.namespace.group(&settings.ingest.group)];
         let stores = (&settings.stores, &settings.verify.namespace);
-        let session = Box::pin(Session::open(planning, stores, &groups, &live, &stop)).await;
+        let session = Box::pin(Session::open(planning, stores, &groups, &observers, &stop)).await;
         let session = session.map_err(session_failure)?;
-        Ok(Self { settings, session, live, stop })
+        Ok(Self { settings, session, live, observers, exports, stop })
+    }
+
+    /// Whom the run tells what it does.
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &self.observers
     }
 
     /// A trial of the session, shown on the terminal.
     pub(crate) fn trial(&self) -> Trial<'_> {
-        Trial::new(&self.session, &self.live, &self.stop)
+        Trial::new(&self.session, &self.observers, &self.stop)
     }
 
     /// Starts the ingest worker, which logs into the folder.
@@ -140,6 +170,7 @@ impl Run {
     /// Frees the namespace for the next run.
     pub(crate) async fn end(self) {
         self.live.end();
+        self.exports.end().await;
         self.session.close().await;
     }
 }

@@ -1,7 +1,13 @@
 //! Output: results go to standard output, progress and notes to standard error.
 //! A closed pipe (`sluice status | head -1`) is not an error; a full disk that output is redirected to is.
+//!
+//! - `cover`: takes over the whole terminal for a view, and gives it back
+
+mod cover;
 
 use std::io::{self, ErrorKind, Write};
+
+pub(crate) use cover::{cover, is_available, uncover, uncover_on_panic};
 
 /// Writes a result to standard output.
 pub(crate) fn print(text: &str) -> io::Result<()> {
@@ -13,9 +19,26 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a note to standard error; a failure to write is ignored.
+/// Writes a note to standard error, or keeps it until a view gives the terminal back; a failure to write is ignored.
 pub(crate) fn note(text: &str) {
-    drop(write_line(io::stderr().lock(), text));
+    if !cover::keep(text) {
+        drop(write_line(io::stderr().lock(), text));
+    }
+}
+
+/// Writes what the log writes, as notes.
+#[derive(Debug)]
+pub(crate) struct Notes;
+
+impl Write for Notes {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        note(&String::from_utf8_lossy(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn write_line(mut to: impl Write, text: &str) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod wording;
 
 use std::{
     fs, io,
+    net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
@@ -51,12 +52,16 @@ pub(crate) struct Verify {
     pub(crate) namespace: Names,
     /// Directory of the reports.
     pub(crate) runs: PathBuf,
+    /// Address at which the metrics of a drive are served to Prometheus; `None` serves none.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Address of an OpenTelemetry collector to which they are pushed over HTTP; `None` pushes none.
+    pub(crate) otlp: Option<String>,
 }
 
 impl Default for Verify {
     fn default() -> Self {
         let namespace = Names::new("verify").expect("a test reads the defaults");
-        Self { namespace, runs: PathBuf::from("runs") }
+        Self { namespace, runs: PathBuf::from("runs"), metrics: None, otlp: None }
     }
 }
 

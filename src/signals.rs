@@ -18,6 +18,7 @@ pub(crate) fn cancellation() -> std::io::Result<CancellationToken> {
                 _ = terminate.recv() => {}
             }
             if asked_before {
+                screen::uncover();
                 std::process::exit(Exit::Interrupted as i32);
             }
             screen::note("\nshutting down; press Ctrl-C again to exit at once");

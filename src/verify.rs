@@ -97,7 +97,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     let started_at = chrono::Utc::now();
     let mut worker = run.start_worker(overrides, folder).await?;
     let mut trial = run.trial();
-    let driven = Box::pin(drive_and_settle(&mut trial, &mut worker)).await;
+    let driven = Box::pin(drive_and_settle(run, &mut trial, &mut worker)).await;
     run.live.step_started("draining the ingest worker");
     match worker.stop().await {
         Ok(status) if status.success() => run.live.step_finished("ingest worker drained"),
@@ -142,8 +142,16 @@ fn report(
 }
 
 /// Drives the scenario, and waits for the last record.
-async fn drive_and_settle(trial: &mut Trial<'_>, worker: &mut Worker) -> Result<(Driven, Option<Settled>), Failure> {
-    let driven = trial.drive().await.map_err(trial_failure)?;
+async fn drive_and_settle(
+    run: &Run,
+    trial: &mut Trial<'_>,
+    worker: &mut Worker,
+) -> Result<(Driven, Option<Settled>), Failure> {
+    let watching = worker.watch_lag(|lag| run.live.set_lag(lag));
+    let driven = tokio::select! {
+        driven = Box::pin(trial.drive()) => driven.map_err(trial_failure)?,
+        () = watching => unreachable!("the lag is watched until the drive is over"),
+    };
     trial.gather(&driven).await.map_err(trial_failure)?;
     if let Err(error) = worker.check() {
         trial.fail(format!("{error:#}"));

@@ -26,6 +26,8 @@ const STOP_GRACE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(100);
 /// Number of ports above the configured one that are tried.
 const PORT_ATTEMPTS: u16 = 200;
+/// Interval at which the worker's lag is read: the worker updates it as often.
+const LAG_INTERVAL: Duration = Duration::from_secs(2);
 /// Lines of the log that an error shows.
 const LOG_TAIL: usize = 15;
 
@@ -70,8 +72,7 @@ impl Worker {
     }
 
     async fn wait_until_ready(&mut self, url: &str) -> anyhow::Result<()> {
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let client = client.timeout(Duration::from_secs(1)).build().context("prepare the HTTP client")?;
+        let client = client().context("prepare the HTTP client")?;
         let deadline = Instant::now() + START_DEADLINE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().context("watch the ingest worker")? {
@@ -89,6 +90,20 @@ impl Worker {
     pub(crate) fn describe(&self) -> String {
         let process = self.child.id().unwrap_or_default();
         format!("metrics at http://{}/metrics, process {process}", self.listen)
+    }
+
+    /// Reports how many records of Kafka have not landed yet, every two seconds, until it is dropped; `None` while the worker
+    /// doesn't tell.
+    pub(crate) fn watch_lag(&self, report: impl Fn(Option<u64>)) -> impl Future<Output = ()> {
+        let url = format!("http://{}/metrics", self.listen);
+        async move {
+            let Ok(client) = client() else { return std::future::pending().await };
+            loop {
+                let text = async { client.get(&url).send().await?.text().await };
+                report(text.await.ok().and_then(|text| lag(&text)));
+                sleep(LAG_INTERVAL).await;
+            }
+        }
     }
 
     /// Fails if the worker has exited.
@@ -116,6 +131,17 @@ impl Worker {
     }
 }
 
+fn client() -> reqwest::Result<reqwest::Client> {
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    client.timeout(Duration::from_secs(1)).build()
+}
+
+/// The lag of all partitions together, from a worker's metrics; `None` if there is none.
+fn lag(metrics: &str) -> Option<u64> {
+    let lags = metrics.lines().filter(|line| line.starts_with("sluice_ingest_lag{"));
+    lags.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).reduce(|sum, lag| sum + lag)
+}
+
 /// Whether a worker responds that it is ready; any other 200 comes from another program.
 async fn is_ready(client: &reqwest::Client, url: &str) -> bool {
     let Ok(response) = client.get(url).send().await else { return false };
@@ -128,4 +154,16 @@ fn find_address(configured: SocketAddr) -> std::io::Result<SocketAddr> {
     let bind = |address| TcpListener::bind(address)?.local_addr();
     let mut above = (1..=PORT_ATTEMPTS).filter_map(|step| configured.port().checked_add(step));
     bind(configured).or_else(|taken| above.find_map(|port| bind((Ipv4Addr::LOCALHOST, port).into()).ok()).ok_or(taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_is_that_of_all_partitions() {
+        let text = "# TYPE sluice_ingest_lag gauge\nsluice_ingest_lag{topic=\"a\",partition=\"0\"} 7\n\
+                    sluice_ingest_lag{topic=\"b\",partition=\"0\"} 5\nsluice_ingest_budget_bytes 9\n";
+        assert_eq!((lag(text), lag("sluice_ingest_budget_bytes 9\n")), (Some(12), None));
+    }
 }

@@ -1,5 +1,5 @@
 //! The drive: writes and probes at their intended starts, on real stores, in an open loop.
-//! It never waits for an answer before it asks the next question, and never judges; the verdict does.
+//! It never waits for an answer before it asks the next question, and never judges the run; the trial does.
 //!
 //! # Layout
 //! - `clock`: waits for an intended start
@@ -9,7 +9,7 @@
 //! - `probes`, `merge`: the questions in order of their intended starts
 //! - `users`: users who ask one question at a time
 //! - `checks`: compares answers with the expected ones and records them
-//! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
+//! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it
 //! - [`null`]: the generator alone, to measure it
 //! - `vitals`, `priority`: what the generator got from its machine, and its threads' priority
 
@@ -40,6 +40,7 @@ use sluice_schemas::connect::ConnectError;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::measure::{DurationHistogram, GeneratorHealth, Measurements, WriteRecorder};
@@ -62,7 +63,7 @@ use vitals::Vitals;
 use writes::Sent;
 
 pub use producer::ProduceError;
-pub use progress::{Phase, Progress, SloProgress};
+pub use progress::{Phase, Progress, QuestionProgress};
 
 /// Maximum number of groups of communications in the queue for PostgreSQL.
 const GROUPS: usize = 4_096;
@@ -73,7 +74,7 @@ const FLUSH_STOPPED: Duration = Duration::from_secs(5);
 /// Time before the drive at which a warm-up that writes ends, so that no loop starts late.
 const WARM_UP_ENDS: Duration = Duration::from_millis(20);
 /// Interval between two snapshots of the progress.
-const SNAPSHOT: Duration = Duration::from_millis(250);
+const SNAPSHOT: Duration = Duration::from_secs(1);
 
 /// The result of a drive.
 #[derive(Debug)]
@@ -260,10 +261,14 @@ async fn with_progress<T>(
 ) -> T {
     tokio::pin!(work);
     let mut ticks = tokio::time::interval(SNAPSHOT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             done = &mut work => return done,
-            _ = ticks.tick() => drop(progress.send_replace(shared.snapshot(phase, clock.elapsed()))),
+            _ = ticks.tick() => {
+                let (shared, elapsed) = (Arc::clone(shared), clock.elapsed());
+                progress.send_replace(blocking(move || shared.snapshot(phase, elapsed)).await);
+            }
         }
     }
 }

@@ -10,11 +10,12 @@
 //! - [`plan`]: every write and probe with its intended start, a pure function of the seeds
 //! - [`measure`]: latencies, exceedances, errors and send lag
 //! - [`shards`]: how the shards of one run start together and learn of each other
+//! - [`verdict`]: PASS, FAIL, INCONCLUSIVE or INVALID
 //! - [`run_context`]: the stores, the namespace, the scenario and the plan of one run
 //! - [`load`]: writes the population and its past into the stores, in bulk
 //! - [`drive`]: writes and probes, each at its intended start
 //! - [`observer`], [`session`]: what is reported meanwhile; the stores, prepared once for any number of trials
-//! - [`verdict`]: PASS, FAIL, INCONCLUSIVE or INVALID
+//! - [`metrics`]: metrics of a drive while it runs, for Prometheus and OpenTelemetry
 //! - [`account`]: produced = landed + dead-lettered, to the record
 //! - [`trial`]: one drive of a session, with its account and its findings
 //! - [`report`]: the report as data, read and written as JSON, and its forms for people, CI servers and tools
@@ -28,6 +29,7 @@ pub mod drive;
 mod fault;
 pub mod load;
 pub mod measure;
+pub mod metrics;
 pub mod number;
 pub mod observer;
 mod parallel;

@@ -21,7 +21,7 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use tokio_util::sync::CancellationToken;
 
-use crate::population::{Population, Tenant};
+use crate::population::{Era, Population, Tenant};
 use crate::question::{cached_profiles::cached_customers, metric_range, recent_search};
 use crate::scenario::Scenario;
 use job::Job;
@@ -43,8 +43,8 @@ pub struct Loaded {
     pub took: Duration,
 }
 
-/// Records of each kind that a load of this population will write, by the keys of [`Loaded::records`]. Kinds whose
-/// number is not known in advance are omitted.
+/// Records of each kind that a load of this population will write, by the keys of [`Loaded::records`]. Interactions are omitted:
+/// their number is known only when all are generated.
 pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
     let tenants = population.tenants();
     let length = |range: &std::ops::Range<u64>| range.end - range.start;
@@ -54,6 +54,7 @@ pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
         (postgres::CAMPAIGNS, sum(|tenant| tenant.campaigns)),
         (postgres::COMMUNICATIONS, sum(|tenant| tenant.past_communications)),
         (elasticsearch::COMMUNICATIONS, sum(|tenant| tenant.past_communications)),
+        (clickhouse::EVENTS, (0..tenants.len()).map(|tenant| population.event_count(Era::Past, tenant)).sum()),
         (clickhouse::METRICS, sum(|tenant| tenant.past_metrics)),
         (redis::CONTEXTS, sum(cached_customers)),
         (redis::SESSIONS, sum(|tenant| tenant.agents)),

@@ -5,6 +5,7 @@ pub mod blocks;
 mod classes;
 mod encoding;
 mod histogram;
+mod intervals;
 mod sample;
 mod series;
 mod sparse;
@@ -21,6 +22,7 @@ use blocks::Blocks;
 
 pub use classes::{ByClass, OfClass};
 pub use histogram::DurationHistogram;
+pub use intervals::Intervals;
 pub use sample::{Counts, Outcome, Sample};
 pub use series::{Point, Series};
 pub use writes::WriteRecorder;
@@ -85,6 +87,7 @@ pub struct Recorder {
     users: Option<String>,
     limit: Option<Duration>,
     measured: Measured,
+    intervals: Intervals,
     classes: ByClass,
 }
 
@@ -92,7 +95,8 @@ impl Recorder {
     /// An empty recorder for a drive of that length. `limit` is the latency above which a sample is an exceedance, the
     /// tightest that judges the question; without one, only errors and time-outs are.
     pub fn new(question: Question, limit: Option<Duration>, drive: Duration) -> Self {
-        Self { question, users: None, limit, measured: Measured::new(drive), classes: ByClass::default() }
+        let (measured, intervals) = (Measured::new(drive), Intervals::new(drive));
+        Self { question, users: None, limit, measured, intervals, classes: ByClass::default() }
     }
 
     /// The users who ask, whose latencies are service times; `None` if the question is asked at a rate.
@@ -110,6 +114,11 @@ impl Recorder {
         &self.measured
     }
 
+    /// The latencies by interval of the drive.
+    pub fn intervals(&self) -> &Intervals {
+        &self.intervals
+    }
+
     /// What was measured for each class of tenants.
     pub fn classes(&self) -> &ByClass {
         &self.classes
@@ -119,6 +128,7 @@ impl Recorder {
     /// and not from a histogram.
     pub fn record(&mut self, class: TenantClass, sample: Sample) {
         self.measured.record(sample, self.limit);
+        self.intervals.record(sample);
         let of_class = self.classes.of_mut(class);
         of_class.counts += Counts::of(sample.outcome, sample.exceeds(self.limit));
         if sample.outcome != Outcome::Error {
@@ -180,6 +190,7 @@ impl Measurements {
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.questions.iter_mut().zip(&other.questions) {
             mine.measured.merge(&theirs.measured);
+            mine.intervals.merge(&theirs.intervals);
             mine.classes.merge(&theirs.classes);
         }
         for (mine, theirs) in self.slos.iter_mut().zip(&other.slos) {

@@ -2,6 +2,7 @@
 //! do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::drive::Progress;
 
@@ -21,4 +22,38 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     fn drive_started(&self);
     /// A snapshot of the drive.
     fn driving(&self, progress: &Progress);
+}
+
+/// Several observers, each of which watches everything.
+#[derive(Debug)]
+pub struct Observers(pub Vec<Arc<dyn Observer>>);
+
+impl Observer for Observers {
+    fn step_started(&self, text: &str) {
+        self.0.iter().for_each(|one| one.step_started(text));
+    }
+
+    fn step_advanced(&self, text: &str) {
+        self.0.iter().for_each(|one| one.step_advanced(text));
+    }
+
+    fn step_finished(&self, text: &str) {
+        self.0.iter().for_each(|one| one.step_finished(text));
+    }
+
+    fn load_started(&self, expected: &BTreeMap<String, u64>) {
+        self.0.iter().for_each(|one| one.load_started(expected));
+    }
+
+    fn loaded(&self, kind: &str, more: u64) {
+        self.0.iter().for_each(|one| one.loaded(kind, more));
+    }
+
+    fn drive_started(&self) {
+        self.0.iter().for_each(|one| one.drive_started());
+    }
+
+    fn driving(&self, progress: &Progress) {
+        self.0.iter().for_each(|one| one.driving(progress));
+    }
 }

@@ -10,7 +10,11 @@ mod drops_only_its_own;
 #[cfg(test)]
 mod exit_code_is_the_verdict;
 #[cfg(test)]
+mod exports_metrics;
+#[cfg(test)]
 mod foreign_objects;
+#[cfg(test)]
+mod gives_the_terminal_back;
 #[cfg(test)]
 mod invalid_is_the_generators_fault;
 #[cfg(test)]

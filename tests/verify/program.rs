@@ -80,6 +80,16 @@ impl World {
         command
     }
 
+    /// Writes the scenario; returns the program with the flags of the test, for a shell, and its variables.
+    pub(crate) fn shell_command(&self, scenario: &str) -> (String, Vec<(String, String)>) {
+        let command = self.command(&self.stores.clickhouse.url, &[], scenario);
+        let command = command.as_std();
+        let text = |text: &std::ffi::OsStr| text.to_str().unwrap().to_owned();
+        let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(text).collect();
+        let variables = command.get_envs().filter_map(|(name, value)| Some((text(name), text(value?)))).collect();
+        (words.join(" "), variables)
+    }
+
     /// Runs a statement in the run's ClickHouse database.
     pub(crate) async fn clickhouse(&self, statement: &str) {
         connect::clickhouse(&self.stores, &self.names).query(statement).execute().await.unwrap();

@@ -100,7 +100,7 @@ pub(super) async fn run<C: Caller>(
     while !clock.is_stopped() && (probes.peek().is_some() || !calls.is_empty() || !users.is_empty()) {
         for _ in 0..BATCH {
             let Some(probe) = probes.next_if(|probe| probe.at <= clock.elapsed()) else { break };
-            add(&counts.offered, 1);
+            counts.offer(probe.question.store());
             index += 1;
             if caller.is_skipped(index) {
                 continue;

@@ -1,8 +1,12 @@
-//! Snapshots of a running drive, for the terminal. Publishing one never waits for a reader.
+//! Snapshots of a running drive, for the terminal and for metrics. Publishing one never waits for a reader.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::measure::{Counts, DurationHistogram, Recorder};
 use crate::plan::Totals;
+use crate::question::Store;
+use crate::verdict::Judged;
 
 /// The phase of a drive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub enum Phase {
 }
 
 /// A snapshot of a drive.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Progress {
     /// The phase.
     pub phase: Phase,
@@ -35,25 +39,41 @@ pub struct Progress {
     pub held_back: u64,
     /// Probes in flight.
     pub in_flight: u64,
-    /// Progress of each SLO, in the scenario's order.
-    pub slos: Vec<SloProgress>,
+    /// Questions to each store that were due so far.
+    pub offered: BTreeMap<Store, u64>,
+    /// What was measured of each question.
+    pub questions: Vec<QuestionProgress>,
+    /// Each SLO judged by what was measured so far, in the scenario's order. Only the verdict at the end counts.
+    pub slos: Vec<Judged>,
 }
 
-/// Measurements of one SLO so far.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SloProgress {
-    /// Name of the SLO.
-    pub name: String,
-    /// Probes that have ended.
-    pub samples: u64,
-    /// Probes that exceeded the limit, errors and time-outs included.
-    pub exceedances: u64,
-    /// Errors and time-outs.
-    pub failed: u64,
-    /// Wrong answers.
-    pub wrong: u64,
-    /// The 95th percentile of the latencies; `None` before the first answer.
-    pub p95: Option<Duration>,
-    /// The 99th percentile of the send lag: how late the generator itself is.
-    pub lag_p99: Option<Duration>,
+/// What was measured of one question so far.
+#[derive(Debug, Clone)]
+pub struct QuestionProgress {
+    /// The question.
+    pub question: String,
+    /// The users who ask, if it is not asked at a rate.
+    pub users: Option<String>,
+    /// The store that answers.
+    pub store: Store,
+    /// Probes that have ended, by outcome.
+    pub counts: Counts,
+    /// Latencies of answers and time-outs.
+    pub latency: DurationHistogram,
+    /// How late the generator itself was.
+    pub lag: DurationHistogram,
+}
+
+impl From<&Recorder> for QuestionProgress {
+    fn from(recorder: &Recorder) -> Self {
+        let measured = recorder.measured();
+        Self {
+            question: recorder.question().to_string(),
+            users: recorder.users().map(str::to_owned),
+            store: recorder.question().store(),
+            counts: measured.counts,
+            latency: measured.latency.clone(),
+            lag: measured.lag.clone(),
+        }
+    }
 }

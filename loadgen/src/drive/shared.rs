@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::producer::{Producer, Topic};
-use super::progress::{Phase, Progress, SloProgress};
-use crate::measure::{Measurements, Sample, SloRecorder, Started, WriteRecorder};
+use super::progress::{Phase, Progress, QuestionProgress};
+use crate::measure::{Measurements, Sample, Started, WriteRecorder};
 use crate::plan::{Plan, Shard, Totals};
 use crate::population::TenantClass;
-use crate::question::oracle::Oracle;
+use crate::question::{Store, oracle::Oracle};
 use crate::scenario::{Operation, Scenario};
+use crate::verdict;
 use sluice_schemas::concurrency::lock;
 
 /// The state of one drive.
@@ -46,12 +47,29 @@ pub(super) struct Counters {
 /// Probes by what became of them.
 #[derive(Debug, Default)]
 pub(super) struct ProbeCounts {
-    /// Probes that were due.
-    pub(super) offered: AtomicU64,
+    /// Questions that were due, by the store that answers them.
+    offered: [AtomicU64; Store::ALL.len()],
     /// Probes that were started.
     pub(super) sent: AtomicU64,
     /// Probes never started because too many were in flight.
     pub(super) held_back: AtomicU64,
+}
+
+impl ProbeCounts {
+    /// Counts a question that is due.
+    pub(super) fn offer(&self, store: Store) {
+        add(&self.offered[store as usize], 1);
+    }
+
+    /// Questions to a store that were due.
+    fn offered_to(&self, store: Store) -> u64 {
+        read(&self.offered[store as usize])
+    }
+
+    /// All questions that were due.
+    fn offered(&self) -> u64 {
+        self.offered.iter().map(read).sum()
+    }
 }
 
 impl Counters {
@@ -111,8 +129,8 @@ impl Shared {
 
     /// How many probes were planned and started.
     pub(super) fn started_probes(&self) -> Started {
-        let ProbeCounts { offered, sent, held_back } = &self.counters.probes;
-        Started { offered: read(offered), sent: read(sent), held_back: read(held_back) }
+        let probes = &self.counters.probes;
+        Started { offered: probes.offered(), sent: read(&probes.sent), held_back: read(&probes.held_back) }
     }
 
     /// Writes of a tenant that their stores have acknowledged.
@@ -125,7 +143,7 @@ impl Shared {
         }
     }
 
-    /// A snapshot for the terminal.
+    /// A snapshot. It takes some milliseconds, of a thread that may block.
     pub(super) fn snapshot(&self, phase: Phase, elapsed: Duration) -> Progress {
         let length = match phase {
             Phase::WarmUp => self.scenario.warm_up,
@@ -134,24 +152,17 @@ impl Shared {
         };
         let tenants = 0..self.plan.population().tenants().len();
         let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();
-        let measured = lock(&self.measured);
-        let finished: u64 = measured.questions.iter().map(|recorder| recorder.measured().counts.samples).sum();
-        let in_flight = read(&self.counters.probes.offered).saturating_sub(finished);
-        let held_back = read(&self.counters.probes.held_back) + read(&self.counters.writes_held_back);
-        let slos = measured.slos.iter().map(slo_progress).collect();
-        Progress { phase, elapsed, length, sent: self.sent(), acknowledged, held_back, in_flight, slos }
-    }
-}
-
-fn slo_progress(recorder: &SloRecorder) -> SloProgress {
-    let measured = recorder.measured();
-    SloProgress {
-        name: recorder.slo().name.clone(),
-        samples: measured.counts.samples,
-        exceedances: measured.counts.exceedances,
-        failed: measured.counts.errors + measured.counts.timed_out,
-        wrong: measured.counts.wrong,
-        p95: measured.latency.quantile(0.95),
-        lag_p99: measured.lag.quantile(0.99),
+        let probes = &self.counters.probes;
+        let offered = Store::ALL.iter().map(|&store| (store, probes.offered_to(store))).collect();
+        let held_back = read(&probes.held_back) + read(&self.counters.writes_held_back);
+        // The lock is held briefly each time: transactions record their ends under it.
+        let asked = lock(&self.measured).questions.len();
+        let questions: Vec<_> =
+            (0..asked).map(|index| QuestionProgress::from(&lock(&self.measured).questions[index])).collect();
+        let (slos, _) = verdict::judge(&self.scenario, &lock(&self.measured));
+        let finished: u64 = questions.iter().map(|one| one.counts.samples).sum();
+        let in_flight = probes.offered().saturating_sub(finished);
+        let sent = self.sent();
+        Progress { phase, elapsed, length, sent, acknowledged, held_back, in_flight, offered, questions, slos }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn of_loop<'a>(
                     return None;
                 }
                 tokio::time::sleep(think).await;
-                add(&counts.offered, 1);
+                counts.offer(question.store());
                 add(&counts.sent, 1);
                 let probe = Probe { at: clock.elapsed(), question, tenant, key };
                 let finished = engine::call(questions, clock, probe).await;

@@ -7,6 +7,9 @@ use hdrhistogram::Histogram;
 /// Maximum value of a histogram; longer durations count as this one.
 pub(super) const MAX_MICROS: u64 = 600_000_000;
 
+/// Bits of a number that three significant digits keep: a histogram has 2,048 bars up to 2,047.
+const PRECISION_BITS: u32 = 11;
+
 /// A histogram of durations up to ten minutes, with three significant digits.
 #[derive(Debug, Clone)]
 pub struct DurationHistogram(pub(super) Histogram<u64>);
@@ -21,6 +24,19 @@ impl DurationHistogram {
     /// Records a duration.
     pub fn record(&mut self, duration: Duration) {
         self.0.saturating_record(duration.as_micros().min(u128::from(MAX_MICROS)) as u64);
+    }
+
+    /// Records a duration several times.
+    pub(super) fn record_many(&mut self, duration: Duration, times: u64) {
+        self.0.saturating_record_n(duration.as_micros().min(u128::from(MAX_MICROS)) as u64, times);
+    }
+
+    /// The longest duration that counts as this one, in microseconds: three significant digits are kept as the upper 11
+    /// bits of the number.
+    pub(super) fn rounded_micros(duration: Duration) -> u32 {
+        let micros = duration.as_micros().min(u128::from(MAX_MICROS)) as u32;
+        let dropped = (u32::BITS - micros.leading_zeros()).saturating_sub(PRECISION_BITS);
+        micros | ((1 << dropped) - 1)
     }
 
     /// Adds another histogram.
@@ -50,6 +66,11 @@ impl DurationHistogram {
         Duration::from_secs_f64(self.0.mean() / 1e6)
     }
 
+    /// The recorded durations, to the resolution of the histogram, with their counts, shortest first.
+    pub fn recorded(&self) -> impl Iterator<Item = (Duration, u64)> {
+        self.0.iter_recorded().map(|bar| (Duration::from_micros(bar.value_iterated_to()), bar.count_at_value()))
+    }
+
     /// Number of durations above `limit`, to the resolution of the histogram.
     pub fn count_above(&self, limit: Duration) -> u64 {
         let limit = limit.as_micros().min(u128::from(MAX_MICROS)) as u64;
@@ -65,6 +86,17 @@ impl DurationHistogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounding_is_that_of_a_histogram() {
+        for micros in [0, 1, 2_047, 2_048, 2_049, 4_096, 99_999, 1_234_567, 599_999_999] {
+            let duration = Duration::from_micros(micros);
+            let mut histogram = DurationHistogram::default();
+            histogram.record(duration);
+            let longest = histogram.0.highest_equivalent(micros);
+            assert_eq!(u64::from(DurationHistogram::rounded_micros(duration)), longest, "{micros}");
+        }
+    }
 
     #[test]
     fn merged_histograms_hold_the_durations_of_both() {

@@ -12,7 +12,7 @@ use super::merge::Parts;
 use super::rates::Rate;
 use super::series::{SeriesReport, SloReport, WriteReport};
 use crate::account::Account;
-use crate::measure::{Counts, DurationHistogram, GeneratorHealth, Measurements, OfClass, Recorder};
+use crate::measure::{Counts, DurationHistogram, GeneratorHealth, Intervals, Measurements, OfClass, Recorder};
 use crate::plan::Shard;
 use crate::population::TenantClass;
 use crate::question::{Question, Store};
@@ -99,8 +99,26 @@ pub struct QuestionReport {
     pub histogram: DurationHistogram,
     /// Samples by time.
     pub series: SeriesReport,
+    /// The latencies by longer intervals, in full; `None` in reports of versions that did not keep them.
+    #[serde(default)]
+    pub intervals: Option<IntervalsReport>,
     /// Each class of tenants that asked this question.
     pub classes: Vec<ClassReport>,
+}
+
+/// Latencies of answers and time-outs by interval of the drive: of ten seconds, or a 60th of the drive if that is longer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct IntervalsReport {
+    /// Length of an interval in seconds; the last one may be shorter.
+    pub length_s: f64,
+    /// The latencies of each interval, by intended start.
+    pub histograms: Vec<DurationHistogram>,
+}
+
+impl From<&Intervals> for IntervalsReport {
+    fn from(intervals: &Intervals) -> Self {
+        Self { length_s: intervals.length().as_secs_f64(), histograms: intervals.histograms().collect() }
+    }
 }
 
 /// Measurements of one question, of the tenants of one class.
@@ -171,6 +189,7 @@ pub(super) fn question_report(scenario: &Scenario, recorder: &Recorder) -> Quest
         waited_p95_us: measured.waited.quantile(0.95).map(|waited| waited.as_micros() as u64),
         histogram: measured.latency.clone(),
         series: (&measured.series).into(),
+        intervals: Some(recorder.intervals().into()),
         classes: recorder.classes().sampled().map(class_report).collect(),
     }
 }

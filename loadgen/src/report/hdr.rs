@@ -1,20 +1,17 @@
 //! The latencies as an HdrHistogram log (version 1.3 of its format), which HistogramLogProcessor and other tools read.
-//! It has one interval, the drive: a line for all questions together, which has no tag, and a tagged line for each
-//! question and each SLO. Values are in microseconds. It never writes a file.
+//! Its intervals are those of the questions' latencies: for each a line for all questions together, which has no tag, and a
+//! tagged line for each question. Each SLO has one tagged line, for the whole drive. Values are in microseconds. It never
+//! writes a file.
 
 use crate::measure::DurationHistogram;
 
-use super::contents::Report;
+use super::contents::{QuestionReport, Report};
 
 /// The log of a report.
 pub(super) fn log(report: &Report) -> Result<String, serde_json::Error> {
     let run = &report.run;
     let start = run.started_at.timestamp_millis() as f64 / 1_000.0;
     let drive = run.scenario.duration.as_secs_f64();
-    let mut all = DurationHistogram::default();
-    report.questions.iter().for_each(|question| all.merge(&question.histogram));
-    let questions = report.questions.iter().map(|one| (tag("question", &one.name()), &one.histogram));
-    let slos = report.slos.iter().map(|one| (tag("slo", &one.name), &one.histogram));
     let mut lines = vec![
         "#[sluice: latencies in microseconds, counted from the intended start]".to_owned(),
         "#[Histogram log format version 1.3]".to_owned(),
@@ -22,11 +19,41 @@ pub(super) fn log(report: &Report) -> Result<String, serde_json::Error> {
         format!("#[BaseTime: {start:.3} (seconds since epoch)]"),
         "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"".to_owned(),
     ];
-    for (tag, histogram) in std::iter::once((String::new(), &all)).chain(questions).chain(slos) {
-        let max = histogram.max().map_or(0.0, |longest| longest.as_secs_f64() * 1_000.0);
-        lines.push(format!("{tag}0.000,{drive:.3},{max:.3},{}", encoded(histogram)?));
+    for slo in &report.slos {
+        lines.push(line(&tag("slo", &slo.name), (0.0, drive), &slo.histogram)?);
+    }
+    let (length, count) = intervals(&report.questions).unwrap_or((drive, 1));
+    for index in 0..count {
+        let start = index as f64 * length;
+        let time = (start, length.min(drive - start));
+        let mut all = DurationHistogram::default();
+        let mut tagged = Vec::with_capacity(report.questions.len());
+        for question in &report.questions {
+            let histogram = match &question.intervals {
+                Some(intervals) => intervals.histograms.get(index),
+                None => Some(&question.histogram).filter(|_| index == 0),
+            };
+            if let Some(histogram) = histogram {
+                all.merge(histogram);
+                tagged.push(line(&tag("question", &question.name()), time, histogram)?);
+            }
+        }
+        lines.push(line("", time, &all)?);
+        lines.extend(tagged);
     }
     Ok(lines.join("\n") + "\n")
+}
+
+/// Length and number of the intervals; `None` in a report without them.
+fn intervals(questions: &[QuestionReport]) -> Option<(f64, usize)> {
+    let intervals = questions.iter().filter_map(|one| one.intervals.as_ref());
+    intervals.map(|one| (one.length_s, one.histograms.len())).max_by_key(|(_, count)| *count)
+}
+
+/// The line of an interval, from its start and its length in seconds.
+fn line(tag: &str, (start, length): (f64, f64), histogram: &DurationHistogram) -> Result<String, serde_json::Error> {
+    let max = histogram.max().map_or(0.0, |longest| longest.as_secs_f64() * 1_000.0);
+    Ok(format!("{tag}{start:.3},{length:.3},{max:.3},{}", encoded(histogram)?))
 }
 
 /// A tag ends at a comma and contains no blanks.

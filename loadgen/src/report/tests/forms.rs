@@ -75,25 +75,48 @@ fn the_summary_is_short() {
     assert!(!summary.contains("<b>"), "{summary}");
 }
 
-#[test]
-fn an_hdr_log_has_a_line_for_all_questions_and_one_for_each_question_and_slo() {
-    let report = hostile();
-    let log = report.render(Format::Hdr).unwrap();
+/// Start, duration, tag and number of latencies of each line of a log.
+fn intervals(log: &str) -> Vec<(Duration, Duration, String, u64)> {
     // This parser does not know the line with the names of the columns, which the Java tools write and skip.
     let log: String = log.split_inclusive('\n').filter(|line| !line.starts_with('"')).collect();
-    let mut tags = Vec::new();
-    for entry in IntervalLogIterator::new(log.as_bytes()) {
-        let LogEntry::Interval(interval) = entry.unwrap() else { continue };
-        let text = serde_json::Value::from(interval.encoded_histogram());
-        let histogram: crate::measure::DurationHistogram = serde_json::from_value(text).unwrap();
-        assert_eq!(interval.duration(), report.run.scenario.duration);
-        tags.push((interval.tag().map(|tag| tag.as_str().to_owned()), histogram.len()));
-    }
+    let entries = IntervalLogIterator::new(log.as_bytes()).map(|entry| match entry.unwrap() {
+        LogEntry::Interval(interval) => {
+            let text = serde_json::Value::from(interval.encoded_histogram());
+            let histogram: crate::measure::DurationHistogram = serde_json::from_value(text).unwrap();
+            let tag = interval.tag().map_or_else(String::new, |tag| tag.as_str().to_owned());
+            Some((interval.start_timestamp(), interval.duration(), tag, histogram.len()))
+        }
+        _ => None,
+    });
+    entries.flatten().collect()
+}
+
+#[test]
+fn an_hdr_log_has_lines_by_interval_for_all_questions_and_for_each() {
+    let report = hostile();
+    let read = intervals(&report.render(Format::Hdr).unwrap());
+    let count_of = |tag: &str| read.iter().filter(|one| one.2 == tag).map(|one| one.3).sum::<u64>();
     let all: u64 = report.questions.iter().map(|one| one.histogram.len()).sum();
-    assert_eq!(tags[0], (None, all));
-    assert_eq!(tags[1], (Some("question:lookup_by_id".to_owned()), report.questions[0].histogram.len()));
-    assert_eq!(tags.len(), 1 + report.questions.len() + report.slos.len());
-    assert!(tags.contains(&(Some("slo:search--fast".to_owned()), report.slos[0].histogram.len())), "{tags:?}");
+    assert_eq!(count_of(""), all);
+    for question in &report.questions {
+        assert_eq!(count_of(&format!("question:{}", question.name())), question.histogram.len());
+    }
+    assert_eq!(count_of("slo:search--fast"), report.slos[0].histogram.len());
+    let drive = report.run.scenario.duration;
+    let untagged: Vec<_> = read.iter().filter(|one| one.2.is_empty()).collect();
+    let starts: Vec<u64> = untagged.iter().map(|one| one.0.as_secs()).collect();
+    assert_eq!(starts, (0..drive.as_secs()).step_by(10).collect::<Vec<_>>());
+    assert_eq!(untagged.iter().map(|one| one.1).sum::<Duration>(), drive);
+    assert_eq!(read.len(), report.slos.len() + untagged.len() * (1 + report.questions.len()));
+}
+
+#[test]
+fn an_hdr_log_of_a_report_without_intervals_has_one_for_the_drive() {
+    let mut report = report(12, 3);
+    report.questions.iter_mut().for_each(|question| question.intervals = None);
+    let read = intervals(&report.render(Format::Hdr).unwrap());
+    assert!(read.iter().all(|one| (one.0, one.1) == (Duration::ZERO, report.run.scenario.duration)), "{read:?}");
+    assert_eq!(read.len(), report.slos.len() + 1 + report.questions.len());
 }
 
 #[test]

@@ -1,0 +1,329 @@
+//! The view of a drive on the whole terminal: what is offered and achieved, latencies, and the verdict so far. It is a pure
+//! function of the last two snapshots, and fits 80 columns and 24 rows.
+
+use std::time::Duration;
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Style, Stylize},
+    text::{Line, Span},
+    widgets::{LineGauge, Row, Table},
+};
+use sluice_loadgen::{
+    drive::{Phase, Progress},
+    measure::DurationHistogram,
+    number::separated,
+    question::Store,
+    scenario::exact_duration,
+    verdict::{Judged, Verdict},
+};
+
+use super::pace::clock;
+
+/// What the view shows.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// Name of the scenario.
+    pub(super) scenario: String,
+    /// The newest snapshot.
+    pub(super) now: Progress,
+    /// The snapshot before it, from which rates are computed.
+    pub(super) before: Progress,
+    /// Records that the ingest worker has not landed yet, if there is one.
+    pub(super) lag: Option<u64>,
+}
+
+impl View {
+    /// Takes the next snapshot.
+    pub(super) fn advance(&mut self, now: &Progress) {
+        self.before = std::mem::replace(&mut self.now, now.clone());
+        if self.before.phase != self.now.phase {
+            // Each phase has its own clock.
+            self.before.elapsed = Duration::ZERO;
+        }
+    }
+
+    /// Growth of a count per second, since the snapshot before.
+    fn rate(&self, count: impl Fn(&Progress) -> u64) -> f64 {
+        let seconds = self.now.elapsed.saturating_sub(self.before.elapsed).as_secs_f64();
+        let more = count(&self.now).saturating_sub(count(&self.before)) as f64;
+        if seconds > 0.0 { more / seconds } else { 0.0 }
+    }
+}
+
+/// Draws the view.
+pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
+    let stores = view.now.offered.values().filter(|offered| **offered > 0).count() as u16;
+    let rows = [1, 1, 1, stores.max(1) + 1, 1, 3, 1].map(Constraint::Length);
+    let [title, gauge, _, questions, _, writes, _, slos, generator] =
+        Layout::vertical(rows.into_iter().chain([Constraint::Fill(1), Constraint::Length(1)])).areas(frame.area());
+    frame.render_widget(title_line(view), title);
+    frame.render_widget(progress(&view.now), gauge);
+    frame.render_widget(by_store(view), questions);
+    frame.render_widget(by_kind(view), writes);
+    frame.render_widget(objectives(&view.now, slos), slos);
+    frame.render_widget(generator_line(&view.now), generator);
+}
+
+fn title_line(view: &View) -> Line<'_> {
+    let Progress { phase, elapsed, length, .. } = &view.now;
+    let time = |time: &Duration| clock(Duration::from_secs(time.as_secs()));
+    let phase = match phase {
+        Phase::Preparing => "preparing".to_owned(),
+        Phase::WarmUp => format!("warming up, {} of {}", time(elapsed), time(length)),
+        Phase::Driving => format!("driving, {} of {}", time(elapsed), time(length)),
+        Phase::Flushing => format!("waiting for the last answers, {}", time(elapsed)),
+    };
+    Line::from(vec!["sluice  ".bold(), Span::raw(view.scenario.as_str()), "   ".into(), phase.into()])
+}
+
+fn progress(now: &Progress) -> LineGauge<'static> {
+    let share = if now.length.is_zero() { 0.0 } else { now.elapsed.div_duration_f64(now.length).min(1.0) };
+    let left = now.length.saturating_sub(now.elapsed);
+    let label = match now.phase {
+        Phase::WarmUp | Phase::Driving => {
+            format!("{:>3.0} %, {} left ", share * 100.0, clock(left))
+        }
+        Phase::Preparing | Phase::Flushing => String::new(),
+    };
+    LineGauge::default()
+        .ratio(share)
+        .label(label)
+        .filled_symbol("█")
+        .unfilled_symbol("░")
+        .filled_style(Style::new().fg(Color::Cyan))
+}
+
+fn by_store(view: &View) -> Table<'static> {
+    let asked = view.now.offered.iter().filter(|(_, offered)| **offered > 0).map(|(store, _)| *store);
+    let row = |store| {
+        let (mut latency, mut failed, mut answered) = (DurationHistogram::default(), 0, 0);
+        for question in view.now.questions.iter().filter(|one| one.store == store) {
+            latency.merge(&question.latency);
+            failed += question.counts.errors + question.counts.timed_out;
+            answered += question.counts.samples;
+        }
+        let offered = view.now.offered.get(&store).copied().unwrap_or_default();
+        let cells = [
+            rate(view.rate(|one| one.offered.get(&store).copied().unwrap_or_default())),
+            rate(view.rate(|one| answered_by(one, store))),
+            separated(offered.saturating_sub(answered)),
+        ];
+        let quantiles = [0.5, 0.95, 0.99].map(|quantile| millis(latency.quantile(quantile)));
+        let cells = cells.into_iter().chain(quantiles).chain([separated(failed)]);
+        row(store.as_str().to_owned(), cells, &[])
+    };
+    let header = ["questions to", "offered/s", "answered/s", "waiting", "p50", "p95", "p99", "failed"];
+    table(&header, [14, 10, 11, 8, 9, 9, 9, 8], asked.map(row).collect())
+}
+
+fn answered_by(progress: &Progress, store: Store) -> u64 {
+    progress.questions.iter().filter(|one| one.store == store).map(|one| one.counts.samples).sum()
+}
+
+fn by_kind(view: &View) -> Table<'static> {
+    let kafka =
+        [rate(view.rate(|one| one.sent.through_kafka())), rate(view.rate(|one| one.acknowledged.through_kafka()))];
+    let postgres =
+        [rate(view.rate(|one| one.sent.communications)), rate(view.rate(|one| one.acknowledged.communications))];
+    let (sent, acknowledged) = (view.now.sent, view.now.acknowledged);
+    let rest = |sent: u64, acknowledged: u64| [separated(sent.saturating_sub(acknowledged)), separated(acknowledged)];
+    let lag = view.lag.map_or_else(|| "-".to_owned(), separated);
+    let kafka = kafka.into_iter().chain(rest(sent.through_kafka(), acknowledged.through_kafka())).chain([lag]);
+    let postgres =
+        postgres.into_iter().chain(rest(sent.communications, acknowledged.communications)).chain(["-".to_owned()]);
+    let header = ["writes to", "sent/s", "written/s", "waiting", "written", "not yet landed"];
+    let rows = vec![row("kafka".to_owned(), kafka, &[]), row("postgres".to_owned(), postgres, &[])];
+    table(&header, [14, 10, 11, 8, 12, 15], rows)
+}
+
+/// The SLOs; if they don't fit, those that are not met come first.
+fn objectives(now: &Progress, area: Rect) -> Table<'static> {
+    let room = usize::from(area.height.saturating_sub(1));
+    let mut slos: Vec<&Judged> = now.slos.iter().collect();
+    let hidden = slos.len().saturating_sub(room);
+    if hidden > 0 {
+        slos.sort_by_key(|one| urgency(one.test.verdict));
+        slos.truncate(room.saturating_sub(1));
+    }
+    let mut rows: Vec<Row<'static>> = slos.into_iter().map(objective).collect();
+    if hidden > 0 {
+        rows.push(Row::new([format!("… and {} more", hidden + 1)]).dim());
+    }
+    let header = ["objective", "limit", "p50", "p95", "p99", "over", "allowed", "so far"];
+    table(&header, [19, 8, 9, 9, 9, 8, 8, 10], rows)
+}
+
+fn urgency(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Fail => 0,
+        Verdict::Inconclusive => 1,
+        Verdict::Pass => 2,
+    }
+}
+
+fn objective(judged: &Judged) -> Row<'static> {
+    let Judged { slo, counts, test, latency } = judged;
+    let quantiles = [latency.p50_us, latency.p95_us, latency.p99_us].map(|us| millis(us.map(Duration::from_micros)));
+    let over =
+        if counts.samples == 0 { "-".to_owned() } else { percent(counts.exceedances as f64 / counts.samples as f64) };
+    let (verdict, color) = match test.verdict {
+        _ if counts.wrong > 0 => ("WRONG", Color::Red),
+        Verdict::Pass => ("PASS", Color::Green),
+        Verdict::Fail => ("FAIL", Color::Red),
+        Verdict::Inconclusive => ("undecided", Color::Yellow),
+    };
+    let cells = std::iter::once(exact_duration(slo.within)).chain(quantiles);
+    let cells = cells.chain([over, percent(1.0 - slo.objective), verdict.to_owned()]);
+    row(slo.name.clone(), cells, &[(7, color)])
+}
+
+fn generator_line(now: &Progress) -> Line<'static> {
+    let mut lag = DurationHistogram::default();
+    now.questions.iter().for_each(|question| lag.merge(&question.lag));
+    let wrong: u64 = now.questions.iter().map(|question| question.counts.wrong).sum();
+    Line::from(format!(
+        "send lag p99 {}   held back {}   wrong answers {}   Ctrl-C stops the run",
+        millis(lag.quantile(0.99)),
+        separated(now.held_back),
+        separated(wrong)
+    ))
+}
+
+/// A row: a name, and cells aligned to the right, some of them in color.
+fn row(name: String, cells: impl Iterator<Item = String>, colors: &[(usize, Color)]) -> Row<'static> {
+    let cells = cells.enumerate().map(|(index, text)| {
+        let color = colors.iter().find(|(column, _)| *column == index + 1);
+        let line = Line::from(text).right_aligned();
+        color.map_or(line.clone(), |(_, color)| line.style(Style::new().fg(*color).bold()))
+    });
+    Row::new(std::iter::once(Line::from(name)).chain(cells))
+}
+
+fn table<const N: usize>(header: &[&'static str; N], widths: [u16; N], rows: Vec<Row<'static>>) -> Table<'static> {
+    let names = header.iter().enumerate().map(|(index, name)| {
+        let line = Line::from(*name);
+        if index == 0 { line } else { line.right_aligned() }
+    });
+    Table::new(rows, widths.map(Constraint::Length)).column_spacing(0).header(Row::new(names).dim())
+}
+
+fn rate(rate: f64) -> String {
+    if rate < 100.0 { format!("{rate:.1}") } else { separated(rate.round() as u64) }
+}
+
+fn millis(time: Option<Duration>) -> String {
+    let Some(millis) = time.map(|time| time.as_secs_f64() * 1_000.0) else { return "-".to_owned() };
+    match millis {
+        ..10.0 => format!("{millis:.2} ms"),
+        ..100.0 => format!("{millis:.1} ms"),
+        ..10_000.0 => format!("{millis:.0} ms"),
+        _ => format!("{:.1} s", millis / 1_000.0),
+    }
+}
+
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let text = format!("{percent:.2}");
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+    use sluice_loadgen::{
+        drive::QuestionProgress,
+        measure::{Measurements, Outcome, Sample},
+        plan::Totals,
+        population::TenantClass,
+        question::Question,
+        scenario::Scenario,
+        verdict,
+    };
+
+    use super::*;
+
+    /// The SLOs that the tests show.
+    const SHOWN: [&str; 3] = ["customer-lookup", "search", "analytics"];
+
+    /// A drive at that time, with a slow dashboard.
+    fn progress(scenario: &Scenario, elapsed: Duration) -> Progress {
+        let mut measured = Measurements::new(scenario);
+        for millis in 0..elapsed.as_millis() as u64 / 10 {
+            let intended = Duration::from_millis(millis * 10);
+            for (question, latency) in
+                [(Question::LookupById, 2), (Question::Search, 12), (Question::DashboardEvents, 2_500)]
+            {
+                let latency = Duration::from_millis(latency + millis % 7);
+                let (lag, waited, outcome) = (Duration::from_micros(80), Duration::ZERO, Outcome::Correct);
+                measured.record(question, TenantClass::Large, Sample { intended, lag, latency, waited, outcome });
+            }
+        }
+        let seconds = elapsed.as_secs();
+        let totals = |per_second: u64| Totals {
+            communications: per_second * seconds,
+            events: 4 * per_second * seconds,
+            ..Totals::default()
+        };
+        Progress {
+            phase: Phase::Driving,
+            elapsed,
+            length: scenario.duration,
+            sent: totals(1_000),
+            acknowledged: totals(990),
+            held_back: 0,
+            in_flight: 7,
+            offered: [
+                (Store::Postgres, 100 * seconds),
+                (Store::Elasticsearch, 100 * seconds),
+                (Store::Clickhouse, 120 * seconds),
+            ]
+            .into(),
+            questions: measured.questions.iter().map(QuestionProgress::from).collect(),
+            slos: verdict::judge(scenario, &measured)
+                .0
+                .into_iter()
+                .filter(|one| SHOWN.contains(&&*one.slo.name))
+                .collect(),
+        }
+    }
+
+    fn drawn(view: &View, columns: u16, rows: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        terminal.draw(|frame| draw(frame, view)).unwrap();
+        terminal.backend().to_string()
+    }
+
+    fn driving() -> View {
+        let scenario = Scenario::parse(include_str!("../../scenarios/smoke.toml"), "smoke.toml").unwrap();
+        let mut view = View { scenario: scenario.name.clone(), lag: Some(12_345), ..View::default() };
+        view.advance(&progress(&scenario, Duration::from_secs(40)));
+        view.advance(&progress(&scenario, Duration::from_secs(41)));
+        view
+    }
+
+    #[test]
+    fn a_drive_fits_80_columns_and_24_rows() {
+        insta::assert_snapshot!(drawn(&driving(), 80, 24));
+    }
+
+    #[test]
+    fn on_a_low_terminal_objectives_that_are_not_met_come_first() {
+        let mut view = driving();
+        view.now.slos.extend(view.now.slos.clone());
+        insta::assert_snapshot!(drawn(&view, 80, 17));
+    }
+
+    #[test]
+    fn a_drive_that_has_measured_nothing_shows_dashes() {
+        insta::assert_snapshot!(drawn(&View { scenario: "smoke".to_owned(), ..View::default() }, 80, 14));
+    }
+
+    #[test]
+    fn no_size_panics() {
+        for (columns, rows) in [(1, 1), (5, 30), (200, 3), (300, 100)] {
+            drawn(&driving(), columns, rows);
+        }
+    }
+}
