@@ -143,8 +143,7 @@ pub async fn drive(
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let vitals = vitals.finish();
     let finishing = finish(&shared, probes, (commits, checking), watching, stop);
-    let (lost, task_delay) =
-        with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await?;
+    let (lost, task_delay) = with_last_progress(&shared, &Clock::start(stop), progress, finishing).await?;
     blocking(move || loops.join()).await;
     let (plan, part) = (Arc::clone(&shared.plan), shared.shard);
     let planned = blocking(move || plan.all_totals_of(part)).await;
@@ -266,11 +265,27 @@ async fn with_progress<T>(
         tokio::select! {
             done = &mut work => return done,
             _ = ticks.tick() => {
-                let (shared, elapsed) = (Arc::clone(shared), clock.elapsed());
-                progress.send_replace(blocking(move || shared.snapshot(phase, elapsed)).await);
+                publish(shared, phase, clock.elapsed(), progress).await;
             }
         }
     }
+}
+
+/// Publishes snapshots while `finishing` runs, and one of everything after it.
+async fn with_last_progress<T>(
+    shared: &Arc<Shared>,
+    clock: &Clock,
+    progress: &watch::Sender<Progress>,
+    finishing: impl Future<Output = T>,
+) -> T {
+    let finished = with_progress(shared, clock, (Phase::Flushing, progress), finishing).await;
+    publish(shared, Phase::Flushing, clock.elapsed(), progress).await;
+    finished
+}
+
+async fn publish(shared: &Arc<Shared>, phase: Phase, elapsed: Duration, progress: &watch::Sender<Progress>) {
+    let shared = Arc::clone(shared);
+    progress.send_replace(blocking(move || shared.snapshot(phase, elapsed)).await);
 }
 
 /// Waits for everything in flight; returns [`Driven::lost`], and how late the loops ran.
