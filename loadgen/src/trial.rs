@@ -33,6 +33,9 @@ pub enum TrialError {
     /// The dead letters of earlier trials could not be counted.
     #[error("count the dead letters of earlier trials: {0}")]
     Letters(AccountError),
+    /// The ingest worker no longer runs, as the one who started it says.
+    #[error("{0}")]
+    Worker(String),
     /// The trial was stopped.
     #[error("finish the trial: stopped")]
     Stopped,

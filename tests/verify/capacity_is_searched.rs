@@ -50,3 +50,18 @@ async fn an_interrupted_search_exits_with_130_and_leaves_no_report() {
     assert_eq!(std::fs::read_dir(world.folder.path().join("runs")).unwrap().count(), 0, "a partial report was written");
     world.sweep_and_drop().await;
 }
+
+#[tokio::test]
+async fn a_search_whose_ingest_worker_dies_ends_without_a_result() {
+    let world = World::new().await;
+    let mut run = world.run(&capacity("writes", &[]), SCENARIO);
+    let ready = run.wait_for_line("ingest worker ready").await;
+    let worker: i32 = ready.rsplit_once("process ").unwrap().1.trim().parse().unwrap();
+    run.wait_for_line("writes: trying 0.06x").await;
+    kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    let (code, output) = run.wait_for_exit().await;
+    assert_eq!(code, 3, "{output}");
+    assert!(output.contains("failed to keep the ingest worker running: it exited with signal: 9"), "{output}");
+    assert!(!output.contains("fails even"), "a dead worker is no limit of a store: {output}");
+    world.sweep_and_drop().await;
+}
