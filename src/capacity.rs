@@ -15,6 +15,7 @@ use sluice_loadgen::{
     },
     observer::Observer as _,
     plan::Shard,
+    scenario::Access,
     scenario::Scenario,
 };
 
@@ -103,7 +104,7 @@ impl Order {
 
 /// Searches. The exit code tells whether the scenario's own rate holds.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
-    let chosen = options.run.choose()?;
+    let chosen = options.run.choose(Access::ReadWrite)?;
     let order = Order::new(&options, &chosen.scenario).or_exit(Exit::Usage)?;
     let run = Box::pin(Run::prepare(&options.run, chosen, Shard::WHOLE, settings)).await?;
     let searched = run.in_report_folder(async |folder| search_all(&run, &order, overrides, folder).await).await;

@@ -194,7 +194,7 @@ fn counting() -> ProgressStyle {
 
 /// A plain line.
 fn describe(now: &Progress) -> String {
-    format!("{}: {}", phase(now), describe_writes(now))
+    if now.is_read_only { phase(now) } else { format!("{}: {}", phase(now), describe_writes(now)) }
 }
 
 fn phase(now: &Progress) -> String {

@@ -1,6 +1,6 @@
 //! `sluice load`: drives a scenario without judging it. Records stay on Kafka until a worker ingests them.
 
-use sluice_loadgen::{drive::Driven, report, trial::TrialError};
+use sluice_loadgen::{drive::Driven, report, scenario::Access, trial::TrialError};
 
 use crate::{
     exit::{Exit, Failure},
@@ -11,7 +11,8 @@ use crate::{
 
 /// Drives, and prints what was written and how questions were answered.
 pub(crate) async fn run(options: ShardOptions, settings: Settings) -> Result<Exit, Failure> {
-    let run = Box::pin(Run::prepare(&options.run, options.run.choose()?, options.shard, settings)).await?;
+    let run =
+        Box::pin(Run::prepare(&options.run, options.run.choose(Access::ReadWrite)?, options.shard, settings)).await?;
     let scenario = run.session.scenario().clone();
     let (namespace, base) = (run.session.names().namespace().to_owned(), run.settings.stack.port_base);
     let driven = Box::pin(drive(&run)).await;

@@ -11,9 +11,11 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use sluice_loadgen::{
+    custom::CustomError,
     observer::{Observer, Observers},
     plan::Shard,
     report::{Header, Machine},
+    scenario::Access,
     session::{Planning, Session, SessionError},
     trial::{Trial, TrialError},
     verdict,
@@ -77,9 +79,9 @@ pub(crate) struct ShardOptions {
 }
 
 impl RunOptions {
-    /// Reads the scenario that is chosen.
-    pub(crate) fn choose(&self) -> Result<Chosen, Failure> {
-        scenarios::choose(&self.choice).or_exit(Exit::Usage)
+    /// Reads the scenario that is chosen, for a run with that access.
+    pub(crate) fn choose(&self, access: Access) -> Result<Chosen, Failure> {
+        scenarios::choose(&self.choice, Some(access)).or_exit(Exit::Usage)
     }
 }
 
@@ -98,32 +100,13 @@ impl Run {
     /// Does everything before the first drive of a shard.
     pub(crate) async fn prepare(
         options: &RunOptions,
-        Chosen { scenario, warning }: Chosen,
+        chosen: Chosen,
         shard: Shard,
         settings: Settings,
     ) -> Result<Self, Failure> {
-        // Check that the report can be written before anything runs.
-        std::fs::create_dir_all(&settings.verify.runs)
-            .with_context(|| {
-                format!("create {}; choose another folder with verify.runs", settings.verify.runs.display())
-            })
-            .or_exit(Exit::Usage)?;
-        let stop = signals::cancellation()?;
-        let live = Arc::new(Live::start(options.plain));
-        live.set_scenario(&scenario.name);
-        let description = if scenario.description.is_empty() { "no description" } else { &scenario.description };
-        live.print(&format!("scenario {}: {description}", scenario.name));
-        for warning in verdict::warnings(&scenario).into_iter().chain(warning) {
-            live.print(&format!("warning: {warning}"));
-        }
-        let metrics = options.metrics.or(settings.verify.metrics);
-        let otlp = options.otlp.as_deref().or(settings.verify.otlp.as_deref());
-        let exports = Exports::start(metrics, otlp).await.or_exit(Exit::Usage)?;
-        if let Some(text) = exports.describe() {
-            live.print(&text);
-        }
-        let observers = Observers(vec![Arc::clone(&live) as Arc<dyn Observer>, exports.metrics()]);
-        let planning = Planning::start(&scenario).reloading(options.reload).of_shard(shard);
+        let begun = begin(options, chosen, &settings).await?;
+        let Begun { planning, live, observers, exports, stop } = begun;
+        let planning = planning.reloading(options.reload).of_shard(shard);
         if !options.no_up && settings.is_local() && shard.is_first() {
             interruptible(&stop, start_stack(&settings, &live)).await?;
         }
@@ -137,6 +120,16 @@ impl Run {
     /// Whom the run tells what it does.
     pub(crate) fn observer(&self) -> &dyn Observer {
         &self.observers
+    }
+
+    /// Does everything before the questions to a deployment as it is, which has the platform's own names.
+    pub(crate) async fn attach(options: &RunOptions, chosen: Chosen, settings: Settings) -> Result<Self, Failure> {
+        let begun = begin(options, chosen, &settings).await?;
+        let Begun { planning, live, observers, exports, stop } = begun;
+        let names = settings.names();
+        let session = Session::attach(planning, (&settings.stores, &names), &observers, &stop);
+        let session = Box::pin(session).await.map_err(session_failure)?;
+        Ok(Self { settings, session, live, observers, exports, stop })
     }
 
     /// A trial of the session, shown on the terminal.
@@ -175,6 +168,43 @@ impl Run {
     }
 }
 
+/// What a run has before it touches a store.
+struct Begun {
+    planning: Planning,
+    live: Arc<Live>,
+    observers: Observers,
+    exports: Exports,
+    stop: CancellationToken,
+}
+
+/// Describes the scenario, and starts to plan it. Touches no store.
+async fn begin(
+    options: &RunOptions,
+    Chosen { scenario, warning }: Chosen,
+    settings: &Settings,
+) -> Result<Begun, Failure> {
+    // Check that the report can be written before anything runs.
+    std::fs::create_dir_all(&settings.verify.runs)
+        .with_context(|| format!("create {}; choose another folder with verify.runs", settings.verify.runs.display()))
+        .or_exit(Exit::Usage)?;
+    let stop = signals::cancellation()?;
+    let live = Arc::new(Live::start(options.plain));
+    live.set_scenario(&scenario.name);
+    let description = if scenario.description.is_empty() { "no description" } else { &scenario.description };
+    live.print(&format!("scenario {}: {description}", scenario.name));
+    for warning in verdict::warnings(&scenario).into_iter().chain(warning) {
+        live.print(&format!("warning: {warning}"));
+    }
+    let metrics = options.metrics.or(settings.verify.metrics);
+    let otlp = options.otlp.as_deref().or(settings.verify.otlp.as_deref());
+    let exports = Exports::start(metrics, otlp).await.or_exit(Exit::Usage)?;
+    if let Some(text) = exports.describe() {
+        live.print(&text);
+    }
+    let observers = Observers(vec![Arc::clone(&live) as Arc<dyn Observer>, exports.metrics()]);
+    Ok(Begun { planning: Planning::start(&scenario), live, observers, exports, stop })
+}
+
 /// Runs `work` until Ctrl-C.
 pub(crate) async fn interruptible<T>(
     stop: &CancellationToken,
@@ -204,6 +234,7 @@ fn session_failure(error: SessionError) -> Failure {
         SessionError::Stopped => interrupted(),
         SessionError::Schema(error) => namespace_failure(error),
         SessionError::Shards(error) if error.is_usage() => Failure { exit: Exit::Usage, error: error.into() },
+        SessionError::Own(CustomError::Refused { .. }) => Failure { exit: Exit::Usage, error: error.into() },
         other => other.into(),
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
     match verb {
         Verb::Check(choice) => check(choice),
         Verb::Explain(choice) => {
-            let Chosen { scenario, warning } = scenarios::choose(choice).or_exit(Exit::Usage)?;
+            let Chosen { scenario, warning } = scenarios::choose(choice, None).or_exit(Exit::Usage)?;
             warn(warning);
             let past = report::past(&settings.verify.runs, &scenario.name);
             screen::print(&report::explain(&scenario, &past))?;
@@ -46,7 +46,7 @@ pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
 
 /// Prints every mistake as `FILE:LINE: message`; the error counts them.
 fn check(choice: &Choice) -> Result<Exit, Failure> {
-    match scenarios::check(choice).or_exit(Exit::Usage)? {
+    match scenarios::check(choice, None).or_exit(Exit::Usage)? {
         Ok(Chosen { scenario, warning }) => {
             warn(verdict::warnings(&scenario).into_iter().chain(warning));
             screen::print(&format!("scenario {} is valid", scenario.name))?;

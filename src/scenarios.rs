@@ -7,7 +7,7 @@ use std::path::{MAIN_SEPARATOR, Path};
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueHint};
-use sluice_loadgen::scenario::{Scenario, ScenarioError};
+use sluice_loadgen::scenario::{Access, Scenario, ScenarioError};
 
 /// The scenarios of `scenarios/`, by file name; a test checks that none is missing.
 const SHIPPED: [(&str, &str); 10] = [
@@ -49,14 +49,15 @@ pub(crate) struct Chosen {
     pub(crate) warning: Option<String>,
 }
 
-/// Reads and checks the chosen scenario, or the default one. The first mistake is the error.
-pub(crate) fn choose(choice: &Choice) -> anyhow::Result<Chosen> {
-    check(choice)?
+/// Reads and checks the chosen scenario, or the default one, for a run with that access if there is one. The first mistake
+/// is the error.
+pub(crate) fn choose(choice: &Choice, access: Option<Access>) -> anyhow::Result<Chosen> {
+    check(choice, access)?
         .map_err(|mistakes| mistakes.into_iter().next().map_or_else(|| anyhow!("read the scenario"), Into::into))
 }
 
 /// Reads and checks the chosen scenario as [`choose`] does; yields every mistake in it.
-pub(crate) fn check(choice: &Choice) -> anyhow::Result<Result<Chosen, Vec<ScenarioError>>> {
+pub(crate) fn check(choice: &Choice, access: Option<Access>) -> anyhow::Result<Result<Chosen, Vec<ScenarioError>>> {
     let named = choice.scenario.as_deref().unwrap_or(DEFAULT);
     let path = Path::new(named);
     let shipped = SHIPPED.iter().find(|(name, _)| *name == named);
@@ -65,11 +66,11 @@ pub(crate) fn check(choice: &Choice) -> anyhow::Result<Result<Chosen, Vec<Scenar
             let warning = path.is_file().then(|| {
                 format!("{name} is the scenario that ships with this program; write .{MAIN_SEPARATOR}{name} to use the file of that name")
             });
-            let read = Scenario::parse_with(text, &format!("{name} (shipped)"), &choice.set);
+            let read = Scenario::parse_with(text, &format!("{name} (shipped)"), &choice.set, access);
             read.map(|scenario| Chosen { scenario, warning })
         }
         None if path.exists() => {
-            Scenario::read_with(path, &choice.set).map(|scenario| Chosen { scenario, warning: None })
+            Scenario::read_with(path, &choice.set, access).map(|scenario| Chosen { scenario, warning: None })
         }
         None => bail!("{}", unknown(named)),
     })
@@ -125,12 +126,12 @@ mod tests {
         assert_eq!(files, shipped, "each file of scenarios/ is in SHIPPED, in order");
         for (name, _) in SHIPPED {
             assert_eq!(
-                choose(&named(name)).unwrap().scenario.name,
+                choose(&named(name), None).unwrap().scenario.name,
                 name,
                 "its name in reports is the one it is found by"
             );
         }
-        assert_eq!(choose(&Choice { scenario: None, set: Vec::new() }).unwrap().scenario.name, DEFAULT);
+        assert_eq!(choose(&Choice { scenario: None, set: Vec::new() }, None).unwrap().scenario.name, DEFAULT);
     }
 
     #[test]
@@ -158,9 +159,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_scenarios_and_suggests_a_similar_one() {
-        insta::assert_snapshot!(choose(&named("smkoe")).unwrap_err(), @"read scenario smkoe: no scenario and no file has this name; did you mean smoke? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
-        insta::assert_snapshot!(choose(&named("Days")).unwrap_err(), @"read scenario Days: no scenario and no file has this name; did you mean day? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
-        insta::assert_snapshot!(choose(&named("weekend")).unwrap_err(), @"read scenario weekend: no scenario and no file has this name; burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
-        insta::assert_snapshot!(choose(&named("scenarios/smok.toml")).unwrap_err(), @"read scenario scenarios/smok.toml: there is no such file; did you mean smoke? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(&named("smkoe"), None).unwrap_err(), @"read scenario smkoe: no scenario and no file has this name; did you mean smoke? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(&named("Days"), None).unwrap_err(), @"read scenario Days: no scenario and no file has this name; did you mean day? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(&named("weekend"), None).unwrap_err(), @"read scenario weekend: no scenario and no file has this name; burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(&named("scenarios/smok.toml"), None).unwrap_err(), @"read scenario scenarios/smok.toml: there is no such file; did you mean smoke? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
     }
 }

@@ -9,6 +9,7 @@ use sluice_loadgen::{
     drive::Driven,
     observer::Observer as _,
     report::{self, Rate, Report},
+    scenario::Access,
     trial::Trial,
 };
 use sluice_stack::Layout;
@@ -32,6 +33,10 @@ pub(crate) struct Options {
     drive: ShardOptions,
     #[command(flatten)]
     baseline: Baseline,
+    /// Only ask the questions, of the stores as they are: start no stack and no worker, apply no schema, load, write and drop
+    /// nothing. The platform's own namespace is asked, unless --namespace names another
+    #[arg(long, visible_alias = "existing", conflicts_with_all = ["shard", "reload"])]
+    read_only: bool,
 }
 
 /// The runs with which a run is compared.
@@ -48,10 +53,15 @@ struct Baseline {
 
 /// Runs and judges.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
-    let Options { drive: ShardOptions { run: options, shard }, baseline: Baseline { baseline, margin } } = options;
-    let chosen = options.choose()?;
+    let Options { drive: ShardOptions { run: options, shard }, baseline, read_only } = options;
+    let Baseline { baseline, margin } = baseline;
+    let chosen = options.choose(if read_only { Access::ReadOnly } else { Access::ReadWrite })?;
     let baseline = read_baseline(baseline.as_deref(), &chosen.scenario.name).or_exit(Exit::Usage)?;
-    let run = Box::pin(Run::prepare(&options, chosen, shard, settings)).await?;
+    let run = if read_only {
+        Box::pin(Run::attach(&options, chosen, settings)).await?
+    } else {
+        Box::pin(Run::prepare(&options, chosen, shard, settings)).await?
+    };
     let judged = run.in_report_folder(async |folder| judge(&run, overrides, (&baseline, margin), folder).await).await;
     run.end().await;
     let (report, comparison) = judged?;
@@ -75,7 +85,10 @@ async fn judge(
     (baseline, margin): (&[Report], f64),
     folder: &Path,
 ) -> Result<(Report, Option<Comparison>), Failure> {
-    let report = Box::pin(drive_and_judge(run, overrides, folder)).await?;
+    let report = match run.session.context().access {
+        Access::ReadWrite => Box::pin(drive_and_judge(run, overrides, folder)).await?,
+        Access::ReadOnly => Box::pin(ask_and_judge(run, folder)).await?,
+    };
     let comparison = if baseline.is_empty() { None } else { Some(compare_with(baseline, &report, margin, folder)?) };
     Ok((report, comparison))
 }
@@ -87,6 +100,17 @@ fn compare_with(baseline: &[Report], report: &Report, margin: f64, folder: &Path
     report_files::write(&folder.join("comparison.json"), &serde_json::to_string_pretty(&comparison)?)?;
     report_files::write(&folder.join("comparison.md"), &comparison.markdown())?;
     Ok(comparison)
+}
+
+/// Asks the questions of the scenario. Nothing is written, so there is nothing to wait for and no account.
+async fn ask_and_judge(run: &Run, folder: &Path) -> Result<Report, Failure> {
+    let started_at = chrono::Utc::now();
+    let mut trial = run.trial();
+    let driven = Box::pin(trial.drive()).await.map_err(trial_failure)?;
+    let measured = (&driven.measured, &driven.health);
+    let report = Report::new(run::header(run, started_at)?, trial.findings(&driven), measured, Vec::new(), None);
+    publish(&report, folder)?;
+    Ok(report)
 }
 
 /// Drives the scenario against a worker. However the drive ends, the worker is drained.

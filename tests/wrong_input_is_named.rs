@@ -374,3 +374,56 @@ fn unreachable_stores_are_named_with_a_remedy() {
     assert_eq!(code, 3, "{message}");
     insta::assert_snapshot!(message);
 }
+
+/// The mistakes in a scenario with this question, which the check prints.
+fn question_error(question: &str) -> String {
+    let scenario = "name = \"mine\"\n[time]\nreplayed_in = \"1 min\"\n[probes]\nmine = \"1/s\"\n[question.mine]\n";
+    let folder = folder_with("mine.toml", &format!("{scenario}{question}"));
+    std::fs::write(folder.path().join("ids.csv"), "id,name\n1,a\n").unwrap();
+    let (code, message) = sluice(folder.path(), &["scenario", "check", "mine.toml"]);
+    assert_eq!(code, 4, "{message}");
+    message
+}
+
+#[test]
+fn a_question_that_cannot_be_asked_is_named_with_its_line() {
+    let errors: Vec<String> = [
+        "store = \"postgres\"\ntext = \"DELETE FROM t\"",
+        "store = \"postgres\"\ntext = \"SELECT 1; DELETE FROM t\"",
+        "store = \"postgres\"\ntext = \"SELECT 1 WHERE 1 = $id\"",
+        "store = \"postgres\"\ntext = \"SELECT $id\"\nparameters = { id = { csv = \"ids.csv\", column = \"idd\" } }",
+        "store = \"postgres\"\ntext = \"SELECT $id\"\nparameters = { id = { csv = \"none.csv\", column = \"id\" } }",
+        "store = \"redis\"\ntext = \"GET $id\"\nparameters = { id = { table = \"t\", column = \"id\" } }",
+        "store = \"postgres\"\ntext = \"SELECT 1\"\nexpected = 1",
+        "store = \"elasticsearch\"\nindex = \"a/_doc\"\ntext = \"{}\"",
+        "store = \"mongo\"\ntext = \"{}\"",
+    ]
+    .map(question_error)
+    .into();
+    insta::assert_snapshot!(errors.concat());
+}
+
+#[test]
+fn a_scenario_that_does_not_fit_the_run_is_refused_with_its_line() {
+    let scenario = "name = \"mine\"\n[time]\nreplayed_in = \"1 min\"\n[probes]\nmine = \"1/s\"\n[question.mine]\nstore = \"postgres\"\ntext = \"SELECT 1\"\n";
+    let folder = folder_with("mine.toml", scenario);
+    let refused = |folder: &TempDir, arguments: &[&str]| {
+        let (code, message) = sluice(folder.path(), arguments);
+        assert_eq!(code, 4, "{message}");
+        message
+    };
+    let mut messages =
+        ["verify", "load", "capacity"].map(|verb| refused(&folder, &[verb, "mine.toml", "--no-up"])).to_vec();
+    let folder = folder_with("mine.toml", &scenario.replace("mine = \"1/s\"", "search = \"1/s\""));
+    messages.push(refused(&folder, &["scenario", "check", "mine.toml"]));
+    messages.push(refused(&folder, &["verify", "smoke", "--read-only"]));
+    messages.push(refused(&folder, &["verify", "ci", "--existing"]));
+    insta::assert_snapshot!(messages.concat(), @r#"
+    error: failed to read scenario mine.toml: line 1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
+    error: failed to read scenario mine.toml: line 1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
+    error: failed to read scenario mine.toml: line 1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
+    mine.toml:5: `probes`: "search" is about a population; describe it with [population], [past] and [drive], or ask questions of your own
+    error: failed to read scenario smoke (shipped): line 42: `probes`: asking "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit" may write to the store, and this run only reads; use a scenario that asks none of these
+    error: failed to read scenario ci (shipped): line 37: `probes`: asking "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit" may write to the store, and this run only reads; use a scenario that asks none of these
+    "#);
+}

@@ -47,6 +47,7 @@ use crate::measure::{DurationHistogram, GeneratorHealth, Measurements, WriteReco
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
+use crate::scenario::Access;
 use crate::shards::ShardsError;
 use crate::target::QueryError;
 use checks::Reply;
@@ -121,10 +122,10 @@ pub async fn drive(
     progress: &watch::Sender<Progress>,
 ) -> Result<Driven, DriveError> {
     let shared = prepare(context).await?;
-    let writers = commits::pool(context.stores, context.names, context.scenario.connections.postgres_writers).await?;
+    let writers = writers(context).await?;
     let priority = Priority::raise();
     let loops = Loops::start(context, &shared).await?;
-    let lead = context.scenario.lead();
+    let lead = if writers.is_some() { context.scenario.lead() } else { Duration::ZERO };
     if lead.is_zero() {
         warm_up(&shared, &loops, stop, progress).await?;
     }
@@ -137,20 +138,21 @@ pub async fn drive(
     let vitals = Vitals::start();
     let (checks, checking) = start_checks(&shared, &loops);
     let mut probes = loops.run(Schedule::Drive, &clock, Some(checks)).await;
-    let driving = async { tokio::join!(join(sending), probes.all_started()) };
+    let driving = async { tokio::join!(sent(sending), probes.all_started()) };
     let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
-    let Sent { kafka, lag } = sent?;
+    let sent = sent?;
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let vitals = vitals.finish();
     let finishing = finish(&shared, probes, (commits, checking), watching, stop);
     let (lost, task_delay) = with_last_progress(&shared, &Clock::start(stop), progress, finishing).await?;
     blocking(move || loops.join()).await;
-    let (plan, part) = (Arc::clone(&shared.plan), shared.shard);
-    let planned = blocking(move || plan.all_totals_of(part)).await;
+    let (plan, part) = (sent.is_some().then(|| Arc::clone(&shared.plan)), shared.shard);
+    let planned = blocking(move || plan.map_or_else(Totals::default, |plan| plan.all_totals_of(part))).await;
+    let (kafka, lag) = sent.map(|Sent { kafka, lag }| (kafka, lag)).unzip();
     let health = GeneratorHealth {
         writes: shared.started_writes(planned),
         probes: shared.started_probes(),
-        write_lag: lag,
+        write_lag: lag.unwrap_or_default(),
         task_delay,
         priority_is_raised: priority.is_raised(),
         processor_share: vitals.processor_share,
@@ -158,19 +160,28 @@ pub async fn drive(
         monotonic,
         system,
     };
-    let tenants = 0..shared.plan.population().tenants().len();
     Ok(Driven {
         measured: measurements(&shared, kafka),
         health,
         planned,
-        acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
+        acknowledged: (0..shared.plan.population().tenants().len()).map(|tenant| shared.acknowledged(tenant)).collect(),
         lost,
         stopped: stop.is_cancelled(),
     })
 }
 
+/// Connections that commit to PostgreSQL; `None` if nothing is written.
+async fn writers(context: RunContext<'_>) -> Result<Option<PgPool>, DriveError> {
+    Ok(match context.access {
+        Access::ReadWrite => {
+            Some(commits::pool(context.stores, context.names, context.scenario.connections.postgres_writers).await?)
+        }
+        Access::ReadOnly => None,
+    })
+}
+
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
-    let RunContext { stores, names, scenario, plan, .. } = context;
+    let RunContext { stores, names, scenario, plan, own, access, .. } = context;
     let population = plan.population().clone();
     let oracle = tokio::task::spawn_blocking(move || Oracle::new(&population));
     let tenants = plan.population().tenants().len();
@@ -179,7 +190,12 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
         plan: Arc::clone(plan),
         shard: context.shard(),
         oracle: join(oracle).await,
-        producer: Producer::new(stores, names, tenants, scenario.duration)?,
+        own: Arc::clone(own),
+        access,
+        producer: match access {
+            Access::ReadWrite => Some(Producer::new(stores, names, tenants, scenario.duration)?),
+            Access::ReadOnly => None,
+        },
         measured: Mutex::new(Measurements::new(scenario)),
         counters: Counters::for_tenants(tenants),
         transactions: Mutex::new(
@@ -208,20 +224,32 @@ async fn warm_up(
     Ok(())
 }
 
+/// The task that sends all records.
+type Sending = JoinHandle<Result<Sent, ProduceError>>;
+
+/// Waits until everything is sent; `None` if nothing is written.
+async fn sent(sending: Option<Sending>) -> Result<Option<Sent>, ProduceError> {
+    match sending {
+        Some(sending) => join(sending).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Starts the writes, `lead` before the drive; also returns the clock of the drive.
 fn start_writes(
     shared: &Arc<Shared>,
-    writers: PgPool,
+    writers: Option<PgPool>,
     lead: Duration,
     stop: &CancellationToken,
-) -> (Clock, JoinHandle<Result<Sent, ProduceError>>, JoinHandle<()>) {
+) -> (Clock, Option<Sending>, Option<JoinHandle<()>>) {
+    let Some(writers) = writers else { return (Clock::start(stop), None, None) };
     let write_clock = Clock::start(stop);
     let clock = write_clock.after(lead);
     let (groups, receiver) = mpsc::channel(GROUPS);
     let commits = tokio::spawn(Commits::new(shared, &clock, writers).run(receiver, stop.clone()));
     let shared = Arc::clone(shared);
     let sending = tokio::task::spawn_blocking(move || writes::run(&shared, &write_clock, &groups));
-    (clock, sending, commits)
+    (clock, Some(sending), Some(commits))
 }
 
 fn start_checks(shared: &Arc<Shared>, loops: &Loops) -> (mpsc::Sender<Vec<Finished<Reply>>>, JoinHandle<()>) {
@@ -292,16 +320,19 @@ async fn publish(shared: &Arc<Shared>, phase: Phase, elapsed: Duration, progress
 async fn finish(
     shared: &Arc<Shared>,
     probes: Running,
-    (commits, checking): (JoinHandle<()>, JoinHandle<()>),
+    (commits, checking): (Option<JoinHandle<()>>, JoinHandle<()>),
     watching: Option<Watching>,
     stop: &CancellationToken,
 ) -> Result<(Vec<String>, DurationHistogram), DriveError> {
     let task_delay = probes.ended().await?;
     join(checking).await;
-    join(commits).await;
+    if let Some(commits) = commits {
+        join(commits).await;
+    }
     let flush_timeout = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
     let producing = Arc::clone(shared);
-    let flushed = blocking(move || producing.producer.flush(flush_timeout)).await;
+    let flush = move || producing.producer.as_ref().map_or(Ok(()), |producer| producer.flush(flush_timeout));
+    let flushed = blocking(flush).await;
     if let Some(watching) = watching {
         watching.finish().await;
     }
@@ -313,8 +344,11 @@ async fn finish(
 }
 
 /// Everything that was measured; records that Kafka did not acknowledge have failed.
-fn measurements(shared: &Shared, mut kafka: WriteRecorder) -> Measurements {
-    kafka.add_failures(&shared.producer.failed());
-    let writes = vec![lock(&shared.transactions).clone(), kafka];
+fn measurements(shared: &Shared, kafka: Option<WriteRecorder>) -> Measurements {
+    let kafka = kafka.zip(shared.producer.as_ref()).map(|(mut kafka, producer)| {
+        kafka.add_failures(&producer.failed());
+        kafka
+    });
+    let writes = kafka.into_iter().flat_map(|kafka| [lock(&shared.transactions).clone(), kafka]).collect();
     Measurements { writes, ..lock(&shared.measured).clone() }
 }

@@ -7,6 +7,7 @@
 //! - [`population`]: tenants, customers and their records, a pure function of the seed
 //! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
 //! - [`scenario`]: what is driven, asked and judged, as one readable file
+//! - [`custom`]: asks the questions of a scenario's own
 //! - [`plan`]: every write and probe with its intended start, a pure function of the seeds
 //! - [`measure`]: latencies, exceedances, errors and send lag
 //! - [`shards`]: how the shards of one run start together and learn of each other
@@ -25,6 +26,7 @@
 pub mod account;
 pub mod capacity;
 pub mod compare;
+pub mod custom;
 pub mod drive;
 mod fault;
 pub mod load;

@@ -8,6 +8,7 @@
 //!   `metric_range`, `dashboard_events`, `dashboard_agents`,
 //!   `dashboard_interactions`, `dashboard_campaigns`
 //! - `definition`: what a question consists of; `store`: the store that answers
+//! - [`custom`]: questions of a scenario's own, which have no file here
 //! - [`key`](Key): what is drawn for each request; `subject`: the tenant and the key of a request; `customer`: a
 //!   customer as a row
 //! - `tally`: what is counted over the past; [`oracle`]: the expected answers; `answer`: answers, to compare; `timing`: mean and percentile of
@@ -22,6 +23,7 @@ mod answer;
 pub(crate) mod cached_profiles;
 mod campaign_status;
 mod content_contains;
+pub mod custom;
 mod customer;
 mod dashboard_agents;
 mod dashboard_campaigns;
@@ -55,6 +57,7 @@ use crate::target::Targets;
 use definition::{Definition, Reply};
 
 pub(crate) use answer::Answer;
+pub use custom::Custom;
 pub use key::{Key, Window};
 pub use store::Store;
 pub(crate) use subject::Subject;
@@ -101,10 +104,13 @@ pub enum Question {
     DashboardInteractions,
     /// Events and successes of each campaign of a tenant.
     DashboardCampaigns,
+    /// A question of the scenario's own.
+    #[serde(untagged)]
+    Custom(Custom),
 }
 
 impl Question {
-    /// Every question, in the order of the enum and of reports.
+    /// Every question of Sluice's own, in the order of the enum and of reports.
     pub const ALL: &'static [Self] = &[
         Self::LookupById,
         Self::LookupByEmail,
@@ -127,9 +133,10 @@ impl Question {
         Self::DashboardCampaigns,
     ];
 
-    /// The question's file.
-    fn definition(self) -> &'static dyn Definition {
-        match self {
+    /// The question's file; a question of a scenario's own has none.
+    fn definition(self) -> Result<&'static dyn Definition, Custom> {
+        Ok(match self {
+            Self::Custom(custom) => return Err(custom),
             Self::LookupById => &lookup_by_id::LookupById,
             Self::LookupByEmail => &lookup_by_email::LookupByEmail,
             Self::LookupCached => &lookup_cached::LookupCached,
@@ -149,42 +156,61 @@ impl Question {
             Self::DashboardAgents => &dashboard_agents::DashboardAgents,
             Self::DashboardInteractions => &dashboard_interactions::DashboardInteractions,
             Self::DashboardCampaigns => &dashboard_campaigns::DashboardCampaigns,
-        }
+        })
+    }
+
+    /// The number of its random stream and of its part of a plan. That of a scenario's own follows from its name.
+    pub(crate) fn stream(self) -> u64 {
+        let named = || xxhash_rust::xxh64::xxh64(self.as_str().as_bytes(), 0) | 1 << 63;
+        self.place().map_or_else(named, |place| place as u64)
+    }
+
+    /// Its place in [`Question::ALL`]; `None` for a question of a scenario's own.
+    pub(crate) fn place(self) -> Option<usize> {
+        Self::ALL.iter().position(|&question| question == self)
     }
 
     /// The name in scenarios and reports.
     pub fn as_str(self) -> &'static str {
-        self.definition().name()
+        self.definition().map_or_else(Custom::name, Definition::name)
     }
 
     /// The store that answers.
     pub fn store(self) -> Store {
-        self.definition().store()
+        self.definition().map_or_else(Custom::store, Definition::store)
     }
 
-    /// The question of that name.
+    /// Whether asking it may change what the store holds. A question of a scenario's own never does.
+    pub fn writes(self) -> bool {
+        self.definition().is_ok_and(Definition::writes)
+    }
+
+    /// The question of Sluice's own of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|question| question.as_str() == name)
     }
 
     /// The exact texts that are sent, as `docs/scenarios.md` quotes them.
     pub fn texts(self) -> &'static [&'static str] {
-        self.definition().texts()
+        self.definition().map_or(&[], Definition::texts)
     }
 
     /// How long the cached values last that the load writes and the question expects.
     pub(crate) fn cached_for(self) -> Option<Duration> {
-        self.definition().cached_for()
+        self.definition().ok()?.cached_for()
     }
 
     /// Draws a key for a tenant.
     pub(crate) fn draw_key(self, population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
-        self.definition().draw_key(population, tenant, rng)
+        match self.definition() {
+            Ok(definition) => definition.draw_key(population, tenant, rng),
+            Err(_) => Key::Draw(rng.next()),
+        }
     }
 
-    /// Sends the question about a subject and reads the store's reply.
-    pub(crate) fn ask<'a>(self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
-        self.definition().ask(targets, subject)
+    /// Sends the question about a subject and reads the store's reply; a question of a scenario's own can't be asked like this.
+    pub(crate) fn ask<'a>(self, targets: &'a Targets, subject: Subject<'a>) -> Result<Reply<'a>, Custom> {
+        Ok(self.definition()?.ask(targets, subject))
     }
 }
 

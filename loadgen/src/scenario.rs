@@ -6,13 +6,15 @@
 //! - [`rates`]: rates over time; `stages`: factors on the rates of a drive; `types`: the values of a checked scenario
 //! - `units`, `forms`: values as people write them; `raw`, `schema`: a file as it is written, and its JSON schema
 //! - `source`, `merge`: the texts of a scenario, and what they say together
-//! - `names`, `users`, `shape`, `check`: the checks
+//! - `names`, `questions`, `users`, `shape`, `access`, `check`: the checks
 
+mod access;
 mod check;
 mod error;
 mod forms;
 mod merge;
 mod names;
+mod questions;
 pub(crate) mod rates;
 mod raw;
 mod schema;
@@ -29,7 +31,7 @@ pub use error::ScenarioError;
 pub use schema::schema;
 pub use stages::{Factor, Stage};
 pub(crate) use types::TRANSACTION_WINDOW;
-pub use types::{Arrivals, Availability, Operation, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
+pub use types::{Access, Arrivals, Availability, Operation, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
 pub use units::{brief_duration, exact_duration};
 
 use source::{Part, Source};
@@ -37,24 +39,30 @@ use source::{Part, Source};
 impl Scenario {
     /// Reads and checks a file. The first mistake is the error.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        Self::read_with(path, &[]).map_err(first)
+        Self::read_with(path, &[], None).map_err(first)
     }
 
     /// Checks the text of a file named `file`, which includes no other. The first mistake is the error.
     pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        Self::parse_with(text, file, &[]).map_err(first)
+        Self::parse_with(text, file, &[], None).map_err(first)
     }
 
-    /// Reads and checks a file with other values: each of `set` is `KEY=VALUE`. All mistakes are the error.
-    pub fn read_with(path: &Path, set: &[String]) -> Result<Self, Vec<ScenarioError>> {
+    /// Reads and checks a file with other values: each of `set` is `KEY=VALUE`. Without an access, the scenario need not fit
+    /// any. All mistakes are the error.
+    pub fn read_with(path: &Path, set: &[String], access: Option<Access>) -> Result<Self, Vec<ScenarioError>> {
         let text = merge::read(path).map_err(|mistake| vec![mistake])?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        assemble(Part::file(&path.display().to_string(), &text), Some(folder), set)
+        assemble(Part::file(&path.display().to_string(), &text), Some(folder), set, access)
     }
 
     /// Checks the text of a file named `file` with other values, as [`Scenario::read_with`] does.
-    pub fn parse_with(text: &str, file: &str, set: &[String]) -> Result<Self, Vec<ScenarioError>> {
-        assemble(Part::file(file, text), None, set)
+    pub fn parse_with(
+        text: &str,
+        file: &str,
+        set: &[String],
+        access: Option<Access>,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        assemble(Part::file(file, text), None, set, access)
     }
 }
 
@@ -63,7 +71,12 @@ fn first(mistakes: Vec<ScenarioError>) -> ScenarioError {
 }
 
 /// Merges and checks a file with its included files and the set values, from the weakest to the strongest.
-fn assemble(file: Part, folder: Option<&Path>, set: &[String]) -> Result<Scenario, Vec<ScenarioError>> {
+fn assemble(
+    file: Part,
+    folder: Option<&Path>,
+    set: &[String],
+    access: Option<Access>,
+) -> Result<Scenario, Vec<ScenarioError>> {
     let one = |mistake| vec![mistake];
     let included = merge::includes(&file, folder).map_err(one)?;
     let set = set.iter().map(|assignment| merge::set(assignment)).collect::<Result<Vec<_>, _>>().map_err(one)?;
@@ -72,7 +85,7 @@ fn assemble(file: Part, folder: Option<&Path>, set: &[String]) -> Result<Scenari
         (1..=included.len()).chain([0]).chain(included.len() + 1..=included.len() + set.len()).collect();
     let source = Source::new(std::iter::once(file).chain(included).chain(set).collect());
     let raw = merge::merged(&source, &precedence).map_err(one)?;
-    check::check(&raw, &source)
+    check::check(&raw, access, &source)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A session: the stores, a namespace of its own, the scenario's plan and the loaded population, prepared once for any
 //! number of trials. It never drives and never judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sluice_schemas::apply;
@@ -14,13 +14,15 @@ use sluice_schemas::{Reservation, ReserveError, SchemaError, Store, reserve};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::custom::{CustomError, Prepared};
 use crate::load::{self, LoadError};
 use crate::number::separated;
 use crate::observer::Observer;
 use crate::plan::{Digests, Plan, Shard};
 use crate::population::Population;
+use crate::question::Question;
 use crate::run_context::RunContext;
-use crate::scenario::Scenario;
+use crate::scenario::{Access, Scenario};
 use crate::shards::{Meeting, ShardsError};
 
 /// Prepared stores, and what is known about them.
@@ -32,7 +34,9 @@ pub struct Session {
     plan: Arc<Plan>,
     digest: String,
     versions: BTreeMap<String, String>,
-    /// Held by the first shard alone.
+    own: Arc<Prepared>,
+    access: Access,
+    /// Held by the first shard of a run that writes.
     reservation: Option<Reservation>,
     shards: Option<Meeting>,
 }
@@ -46,6 +50,12 @@ pub enum SessionError {
     /// The namespace can't be used, or a store failed.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A question of the scenario's own can't be asked.
+    #[error(transparent)]
+    Own(#[from] CustomError),
+    /// The scenario does not fit the access; see [`Scenario::fits`].
+    #[error("open the session: the scenario does not fit a run with this access; read it for the access")]
+    Access,
     /// The population could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -93,6 +103,10 @@ impl Planning {
     }
 }
 
+fn check(scenario: &Scenario, access: Access) -> Result<(), SessionError> {
+    if scenario.fits(access) { Ok(()) } else { Err(SessionError::Access) }
+}
+
 impl Session {
     /// Reserves the namespace, drops what earlier runs created there, applies the schemas and loads the population. A
     /// population that the stores hold already, or a part of it, is kept, and only what is missing is loaded.
@@ -106,6 +120,7 @@ impl Session {
         stop: &CancellationToken,
     ) -> Result<Self, SessionError> {
         let opening = async {
+            check(&planning.scenario, Access::ReadWrite)?;
             if !planning.shard.is_first() {
                 return Box::pin(Self::join(planning, (stores, names), observer)).await;
             }
@@ -117,9 +132,12 @@ impl Session {
             let names = reset_namespace((stores, names), keep, groups, observer).await?;
             let versions = Box::pin(versions(stores, &names)).await;
             let (stores, scenario) = (stores.clone(), planning.scenario);
-            let (digest, reservation) = (digests.plan, Some(reservation));
-            let mut session = Self { stores, names, scenario, plan, digest, versions, reservation, shards: None };
+            let (digest, reservation, shards) = (digests.plan, Some(reservation), None);
+            let (own, access) = (Arc::default(), Access::ReadWrite);
+            let mut session =
+                Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards };
             session.load(&digests.population, is_kept, observer, stop).await?;
+            session.prepare().await?;
             if !planning.shard.is_whole() {
                 let meeting = Meeting::open(&session.stores, &session.names, &session.digest, planning.shard).await?;
                 session.shards = Some(meeting);
@@ -148,7 +166,44 @@ impl Session {
             planning.shard
         ));
         let (stores, scenario, shards) = (stores.clone(), planning.scenario, Some(meeting));
-        Ok(Self { stores, names, scenario, plan, digest, versions, reservation: None, shards })
+        let (own, access, reservation) = (Arc::default(), Access::ReadWrite, None);
+        let mut session = Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards };
+        session.prepare().await?;
+        Ok(session)
+    }
+
+    /// Prepares the questions of an existing deployment, and changes nothing there: no schema, no record, no marker.
+    pub async fn attach(
+        planning: Planning,
+        (stores, names): (&Stores, &Names),
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<Self, SessionError> {
+        let opening = async {
+            observer.step_started("preparing the questions");
+            check(&planning.scenario, Access::ReadOnly)?;
+            let (plan, digests) = join(planning.planned).await;
+            let digest = digests.plan;
+            let names = names_to_read(stores, names, &planning.scenario).await?;
+            let (stores, scenario) = (stores.clone(), planning.scenario);
+            let (own, access) = (Arc::default(), Access::ReadOnly);
+            let versions = Box::pin(versions(&stores, &names)).await;
+            let (reservation, shards) = (None, None);
+            let mut session =
+                Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards };
+            session.prepare().await?;
+            observer.step_finished("the stores accept every question; they are only read");
+            Ok(session)
+        };
+        stop.run_until_cancelled(Box::pin(opening)).await.unwrap_or(Err(SessionError::Stopped))
+    }
+
+    /// Prepares the questions of the scenario's own.
+    async fn prepare(&mut self) -> Result<(), SessionError> {
+        let own = |question| if let Question::Custom(own) = question { Some(own) } else { None };
+        let asked = self.scenario.questions_asked().into_iter().filter_map(own).collect();
+        self.own = Arc::new(Prepared::new(&self.scenario.questions, &asked, (&self.stores, &self.names)).await?);
+        Ok(())
     }
 
     async fn load(
@@ -193,13 +248,8 @@ impl Session {
 
     /// The session as the stages of a trial see it.
     pub fn context(&self) -> RunContext<'_> {
-        RunContext {
-            stores: &self.stores,
-            names: &self.names,
-            scenario: &self.scenario,
-            plan: &self.plan,
-            shards: self.shards.as_ref(),
-        }
+        let Self { stores, names, scenario, plan, own, access, shards, .. } = self;
+        RunContext { stores, names, scenario, plan, shards: shards.as_ref(), own, access: *access }
     }
 
     /// Frees the namespace. What was created stays until the next session of the namespace.
@@ -211,6 +261,16 @@ impl Session {
             reservation.release().await;
         }
     }
+}
+
+/// The names in effect of what Sluice's own questions ask. Only names of Elasticsearch and Redis have a run's mark, and these
+/// two stores say it to anyone who may read; PostgreSQL's marker takes the administrator.
+async fn names_to_read(stores: &Stores, names: &Names, scenario: &Scenario) -> Result<Names, SessionError> {
+    let ours = scenario.questions_asked().into_iter().filter(|question| !matches!(question, Question::Custom(_)));
+    let asked: BTreeSet<Store> = ours.map(|question| question.store().into()).collect();
+    let marked: Vec<Store> =
+        [Store::Elasticsearch, Store::Redis].into_iter().filter(|store| asked.contains(store)).collect();
+    Ok(runs::resolve_names(stores, names, &marked).await?)
 }
 
 async fn is_known(stores: &Stores, names: &Names, digest: &str) -> Result<bool, SessionError> {

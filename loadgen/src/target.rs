@@ -9,6 +9,7 @@ pub mod redis;
 pub(crate) mod redis_search;
 pub(crate) mod waited;
 
+use sluice_schemas::connect::Role;
 use sluice_schemas::names::{Names, search_index};
 use sluice_schemas::stores::Stores;
 
@@ -34,14 +35,18 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Connects to every store, with up to that many connections to PostgreSQL.
-    pub(crate) async fn connect(stores: &Stores, names: &Names, postgres_connections: u32) -> Result<Self, QueryError> {
+    /// Connects to every store, with up to that many connections of a role to PostgreSQL.
+    pub(crate) async fn connect(
+        stores: &Stores,
+        names: &Names,
+        (role, postgres_connections): (Role, u32),
+    ) -> Result<Self, QueryError> {
         let cache = redis::Cluster::cache(stores, names).await?;
         let index = |index, prefix| redis_search::Index::connect(stores, names, (index, prefix), cache.connection());
         Ok(Self {
             profiles: index(search_index::CUSTOMERS, "ctx:").await?,
             recent: index(search_index::COMMUNICATIONS, "recent:").await?,
-            postgres: postgres::Postgres::connect(stores, names, postgres_connections).await?,
+            postgres: postgres::Postgres::connect(stores, names, role, postgres_connections).await?,
             cache,
             state: redis::Cluster::state(stores, names).await?,
             searcher: elasticsearch::Searcher::new(stores, names)?,

@@ -239,6 +239,13 @@ fn unavailable(why: impl std::fmt::Display) -> String {
 }
 
 fn describe(driven: &Driven) -> String {
+    if driven.planned == Totals::default() {
+        let seconds = driven.health.monotonic.as_secs_f64();
+        return format!(
+            "driven for {seconds:.0} s: {} questions, nothing written",
+            separated(driven.health.probes.sent)
+        );
+    }
     let acknowledged: u64 = driven.acknowledged.iter().map(Totals::through_kafka).sum();
     let took = driven.health.monotonic.as_secs_f64();
     let per_second = if took > 0.0 { (acknowledged as f64 / took) as u64 } else { 0 };

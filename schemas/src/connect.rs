@@ -99,7 +99,15 @@ pub async fn postgres_admin(stores: &Stores) -> Result<PgConnection, ConnectErro
 
 /// One PostgreSQL connection, for work that must stay on it, such as holding a lock.
 pub async fn postgres_connection(stores: &Stores, database: &str, role: Role) -> Result<PgConnection, ConnectError> {
-    let options = postgres_options(stores, database, role);
+    postgres_connection_with(stores, database, postgres_options(stores, database, role)).await
+}
+
+/// One PostgreSQL connection with options of the caller's own.
+pub async fn postgres_connection_with(
+    stores: &Stores,
+    database: &str,
+    options: PgConnectOptions,
+) -> Result<PgConnection, ConnectError> {
     let opened = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
     let failed = |cause| postgres_failed(stores, database, cause);
     opened.map_err(|_| failed("no response in time".to_owned()))?.map_err(|error| failed(error.to_string()))

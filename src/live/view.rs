@@ -55,7 +55,8 @@ impl View {
 /// Draws the view.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     let stores = view.now.offered.values().filter(|offered| **offered > 0).count() as u16;
-    let rows = [1, 1, 1, stores.max(1) + 1, 1, 3, 1].map(Constraint::Length);
+    let writes = if view.now.is_read_only { 0 } else { 3 };
+    let rows = [1, 1, 1, stores.max(1) + 1, writes.min(1), writes, 1].map(Constraint::Length);
     let [title, gauge, _, questions, _, writes, _, slos, generator] =
         Layout::vertical(rows.into_iter().chain([Constraint::Fill(1), Constraint::Length(1)])).areas(frame.area());
     frame.render_widget(title_line(view), title);
@@ -270,6 +271,7 @@ mod tests {
             phase: Phase::Driving,
             elapsed,
             length: scenario.duration,
+            is_read_only: false,
             sent: totals(1_000),
             acknowledged: totals(990),
             held_back: 0,
@@ -313,6 +315,15 @@ mod tests {
         let mut view = driving();
         view.now.slos.extend(view.now.slos.clone());
         insta::assert_snapshot!(drawn(&view, 80, 17));
+    }
+
+    #[test]
+    fn a_drive_that_only_asks_shows_no_writes() {
+        let mut view = driving();
+        assert!(drawn(&view, 80, 24).contains("writes to"));
+        view.now.is_read_only = true;
+        let drawn = drawn(&view, 80, 24);
+        assert!(!drawn.contains("writes to") && drawn.contains("questions to"), "{drawn}");
     }
 
     #[test]

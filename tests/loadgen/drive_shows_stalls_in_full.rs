@@ -52,8 +52,7 @@ async fn a_stall_of_three_seconds_shows_in_full() {
 /// Drives, with a stall of one store.
 async fn drive(world: &World, stores: &Stores, stall: &impl AsyncFn(), resume: &impl AsyncFn()) -> Driven {
     let (progress, mut seen) = watch::channel(Progress::default());
-    let context =
-        RunContext { stores, names: &world.names, scenario: &world.scenario, plan: &world.plan, shards: None };
+    let context = RunContext::new(stores, &world.names, &world.scenario, &world.plan);
     let stop = CancellationToken::new();
     let is_at = |at: Duration| move |now: &Progress| now.phase == Phase::Driving && now.elapsed >= at;
     let stalling = async {

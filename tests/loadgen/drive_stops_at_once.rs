@@ -21,13 +21,7 @@ async fn a_stopped_drive_flushes_and_reports_what_was_acknowledged() {
     world.plan = Arc::new(Plan::new(&world.scenario, &Population::new(&world.scenario)));
     let stop = CancellationToken::new();
     let (progress, mut seen) = watch::channel(Progress::default());
-    let context = RunContext {
-        stores: &world.stores,
-        names: &world.names,
-        scenario: &world.scenario,
-        plan: &world.plan,
-        shards: None,
-    };
+    let context = RunContext::new(&world.stores, &world.names, &world.scenario, &world.plan);
     let started = Instant::now();
     let is_writing = |progress: &Progress| progress.phase == Phase::Driving && progress.acknowledged.metrics > 0;
     let stop_while_writing = async {

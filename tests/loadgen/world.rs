@@ -160,8 +160,7 @@ impl World {
     /// Drives the plan on `stores`, which may differ from the world's.
     pub(crate) async fn drive_on(&self, stores: &Stores, stop: &CancellationToken) -> Driven {
         let (progress, _) = watch::channel(Progress::default());
-        let context =
-            RunContext { stores, names: &self.names, scenario: &self.scenario, plan: &self.plan, shards: None };
+        let context = RunContext::new(stores, &self.names, &self.scenario, &self.plan);
         drive::drive(context, stop, &progress).await.unwrap()
     }
 
@@ -186,13 +185,7 @@ impl World {
     }
 
     pub(crate) fn context(&self) -> RunContext<'_> {
-        RunContext {
-            stores: &self.stores,
-            names: &self.names,
-            scenario: &self.scenario,
-            plan: &self.plan,
-            shards: None,
-        }
+        RunContext::new(&self.stores, &self.names, &self.scenario, &self.plan)
     }
 
     pub(crate) async fn drop_namespace(self) {

@@ -185,7 +185,7 @@ impl ForeignObjects<'_> {
         connect::clickhouse(self.stores, self.names).query(&sql).fetch_one().await.ok()
     }
 
-    async fn elasticsearch(&self, path: &str, body: &serde_json::Value) {
+    pub(crate) async fn elasticsearch(&self, path: &str, body: &serde_json::Value) {
         let http = Client::builder().no_proxy().build().unwrap();
         let response = http.put(self.url(path)).json(body).send().await.unwrap();
         assert!(response.status().is_success(), "{}", response.text().await.unwrap());

@@ -2,6 +2,8 @@
 //! Each test runs the program itself, on the test stack, in a separate namespace.
 
 #[cfg(test)]
+mod asks_an_existing_deployment;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod capacity_is_searched;
@@ -25,3 +27,5 @@ mod program;
 mod report_has_every_form;
 #[cfg(test)]
 mod shards;
+#[cfg(test)]
+mod statement_logs;

@@ -58,6 +58,13 @@ impl World {
         self.run_against(&self.stores.clickhouse.url, arguments, scenario)
     }
 
+    /// Like [`World::run`], with ClickHouse at another address, and without the login of PostgreSQL's administrator.
+    pub(crate) fn run_without_admin(&self, clickhouse: &str, arguments: &[&str], scenario: &str) -> Program {
+        let mut command = self.command(clickhouse, arguments, scenario);
+        command.env("SLUICE_STORES__POSTGRES__ADMIN__USER", "nobody");
+        Program::start(command, self.folder.path())
+    }
+
     /// Starts `sluice verify` with a fault of its generator.
     pub(crate) fn verify_with_fault(&self, fault: &str) -> Program {
         let mut command = self.command(&self.stores.clickhouse.url, &["verify", "scenario.toml", "--no-up"], SCENARIO);
@@ -65,7 +72,8 @@ impl World {
         Program::start(command, self.folder.path())
     }
 
-    fn run_against(&self, clickhouse: &str, arguments: &[&str], scenario: &str) -> Program {
+    /// Like [`World::run`], with ClickHouse at another address.
+    pub(crate) fn run_against(&self, clickhouse: &str, arguments: &[&str], scenario: &str) -> Program {
         Program::start(self.command(clickhouse, arguments, scenario), self.folder.path())
     }
 
@@ -88,6 +96,11 @@ impl World {
         let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(text).collect();
         let variables = command.get_envs().filter_map(|(name, value)| Some((text(name), text(value?)))).collect();
         (words.join(" "), variables)
+    }
+
+    /// The folder with the stores' logs.
+    pub(crate) fn state_dir(&self) -> &Path {
+        self.stack.layout().state_dir()
     }
 
     /// Runs a statement in the run's ClickHouse database.

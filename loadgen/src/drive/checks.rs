@@ -12,7 +12,7 @@ use super::shared::Shared;
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
 use crate::population::TenantClass;
-use crate::question::Answer;
+use crate::question::{Answer, Question};
 use crate::target::QueryError;
 
 /// A reply of a store.
@@ -45,23 +45,33 @@ fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Option<usize>, S
     (probe, users, sample)
 }
 
+/// Compares an answer with the expected one. A question of a scenario's own says in words what is wrong, without values.
+fn compare(shared: &Shared, probe: &Probe, answer: &Answer) -> Result<(), Option<String>> {
+    match probe.question {
+        Question::Custom(own) => shared.own.compare(own, &probe.key, answer).map_err(Some),
+        question => {
+            let expected = shared.oracle.expected(question, probe.tenant, &probe.key);
+            expected.filter(|expected| answer.is(expected)).map(drop).ok_or(None)
+        }
+    }
+}
+
 fn outcome(shared: &Shared, probe: &Probe, reply: Option<Result<Answer, QueryError>>) -> Outcome {
     let (question, tenant) = (probe.question, probe.tenant);
-    match reply {
-        None => Outcome::TimedOut,
-        Some(Ok(answer)) if answer.is(&shared.oracle.expected(question, tenant, &probe.key)) => Outcome::Correct,
+    let compared = match reply {
+        None => return Outcome::TimedOut,
         Some(Err(error)) if !error.is_wrong_answer() => {
             if shared.should_log_failure() {
                 tracing::warn!(%question, tenant, %error, "a question failed");
             }
-            Outcome::Error
+            return Outcome::Error;
         }
-        Some(wrong) => {
-            if shared.should_log_failure() {
-                let error = wrong.err().map(|error| error.to_string());
-                tracing::warn!(%question, tenant, at = ?probe.at, error, "an answer is wrong");
-            }
-            Outcome::Wrong
-        }
+        Some(Err(error)) => Err(Some(error.to_string())),
+        Some(Ok(answer)) => compare(shared, probe, &answer),
+    };
+    let Err(error) = compared else { return Outcome::Correct };
+    if shared.should_log_failure() {
+        tracing::warn!(%question, tenant, at = ?probe.at, error, "an answer is wrong");
     }
+    Outcome::Wrong
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use futures::stream::SelectAll;
+use sluice_schemas::connect::Role;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use tokio::sync::{mpsc, oneshot};
@@ -14,12 +15,14 @@ use super::checks::Reply;
 use super::clock::Clock;
 use super::engine::{self, Finished, InFlight, Outbox};
 use super::priority;
-use super::probes::{self, Questions, Schedule};
+use super::probes::{self, Connected, Questions, Schedule};
 use super::shared::{ProbeCounts, Shared};
 use super::users;
+use crate::custom::Clients;
 use crate::measure::DurationHistogram;
+use crate::question::Question;
 use crate::run_context::RunContext;
-use crate::scenario::Scenario;
+use crate::scenario::{Access, Scenario};
 use crate::target::{QueryError, Targets};
 
 /// Probes per second that one loop asks at most, while there are more processors. A store's client takes about 50
@@ -158,21 +161,30 @@ impl Member {
         };
         runtime.block_on(async {
             let connections = self.shared.scenario.connections.postgres.div_ceil(self.place.1 as u32);
-            let targets = match Targets::connect(to.0, to.1, connections).await {
-                Ok(targets) => targets,
+            let connected = match self.connect(to, connections).await {
+                Ok(connected) => connected,
                 Err(error) => return drop(opened.send(Err(error))),
             };
             drop(opened.send(Ok(())));
             while let Some(phase) = phases.recv().await {
-                self.run(&targets, phase).await;
+                self.run(&connected, phase).await;
             }
         });
     }
 
-    async fn run(&self, targets: &Targets, phase: Phase) {
+    /// Connects to the stores that are asked.
+    async fn connect(&self, to: (&Stores, &Names), connections: u32) -> Result<Connected, QueryError> {
+        let Shared { scenario, own, access, .. } = &*self.shared;
+        let role = if *access == Access::ReadOnly { Role::Reader } else { Role::App };
+        let asks_ours = scenario.questions_asked().iter().any(|question| !matches!(question, Question::Custom(_)));
+        let targets = if asks_ours { Some(Targets::connect(to.0, to.1, (role, connections)).await?) } else { None };
+        Ok(Connected { targets, own: Clients::connect(own, to, connections).await? })
+    }
+
+    async fn run(&self, connected: &Connected, phase: Phase) {
         let Phase { schedule, clock, checks, all_started, ended } = phase;
-        let Shared { plan, shard, scenario, counters, .. } = &*self.shared;
-        let questions = Questions { targets, population: plan.population(), time_outs: scenario.time_outs };
+        let Shared { plan, shard, scenario, counters, own, .. } = &*self.shared;
+        let questions = Questions { connected, own, population: plan.population(), time_outs: scenario.time_outs };
         // A warm-up is not counted.
         let uncounted = ProbeCounts::default();
         let counts = if schedule == Schedule::Drive { &counters.probes } else { &uncounted };

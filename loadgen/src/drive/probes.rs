@@ -2,6 +2,7 @@
 
 use super::engine::Caller;
 use super::merge::MergeByTime;
+use crate::custom::{Clients, Prepared};
 use crate::fault::{Fault, is_injected};
 use crate::plan::{Plan, Probe, Shard};
 use crate::population::Population;
@@ -29,13 +30,23 @@ pub(super) fn of_loop<'a>(
             Schedule::Drive => Box::new(plan.probes_of(question, shard)),
         }
     };
-    let all = MergeByTime::new(Question::ALL.iter().map(|question| probes_of(*question)).collect());
+    let all = MergeByTime::new(plan.questions().map(probes_of).collect());
     all.skip(index).step_by(loops)
+}
+
+/// The connections of one loop.
+#[derive(Debug)]
+pub(super) struct Connected {
+    /// `None` if no question of Sluice's own is asked.
+    pub(super) targets: Option<Targets>,
+    pub(super) own: Clients,
 }
 
 /// Asks the stores.
 pub(super) struct Questions<'a> {
-    pub(super) targets: &'a Targets,
+    pub(super) connected: &'a Connected,
+    /// The questions of the scenario's own.
+    pub(super) own: &'a Prepared,
     pub(super) population: &'a Population,
     pub(super) time_outs: TimeOuts,
 }
@@ -44,8 +55,17 @@ impl Caller for Questions<'_> {
     type Reply = Result<Answer, QueryError>;
 
     async fn call(&self, probe: &Probe) -> Self::Reply {
+        let Connected { targets, own } = self.connected;
+        if let Question::Custom(question) = probe.question {
+            return Box::pin(own.ask(self.own, question, &probe.key)).await;
+        }
         let subject = Subject { population: self.population, tenant: probe.tenant, key: &probe.key };
-        probe.question.ask(self.targets, subject).await
+        match targets.as_ref().and_then(|targets| probe.question.ask(targets, subject).ok()) {
+            Some(reply) => reply.await,
+            None => {
+                Err(QueryError::Unreadable { store: probe.question.store().as_str(), what: "nothing: not connected" })
+            }
+        }
     }
 
     fn time_out(&self, probe: &Probe) -> Duration {

@@ -31,6 +31,8 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Length of this phase, if known.
     pub length: Duration,
+    /// Whether the drive only asks; the counts of writes are zero.
+    pub is_read_only: bool,
     /// Writes handed to the stores so far.
     pub sent: Totals,
     /// Writes that their stores have acknowledged.

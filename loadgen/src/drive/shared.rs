@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, QuestionProgress};
+use crate::custom::Prepared;
 use crate::measure::{Measurements, Sample, Started, WriteRecorder};
 use crate::plan::{Plan, Shard, Totals};
 use crate::population::TenantClass;
 use crate::question::{Store, oracle::Oracle};
-use crate::scenario::{Operation, Scenario};
+use crate::scenario::{Access, Operation, Scenario};
 use crate::verdict;
 use sluice_schemas::concurrency::lock;
 
@@ -22,7 +23,12 @@ pub(super) struct Shared {
     /// The part of the plan that is driven here.
     pub(super) shard: Shard,
     pub(super) oracle: Oracle,
-    pub(super) producer: Producer,
+    /// The questions of the scenario's own.
+    pub(super) own: Arc<Prepared>,
+    /// What the run may do.
+    pub(super) access: Access,
+    /// `None` if nothing is written.
+    pub(super) producer: Option<Producer>,
     /// Measurements of probes, and of SLOs of other operations.
     pub(super) measured: Mutex<Measurements>,
     pub(super) counters: Counters,
@@ -135,11 +141,12 @@ impl Shared {
 
     /// Writes of a tenant that their stores have acknowledged.
     pub(super) fn acknowledged(&self, tenant: usize) -> Totals {
+        let acknowledged = |topic| self.producer.as_ref().map_or(0, |producer| producer.acknowledged(tenant, topic));
         Totals {
             communications: read(&self.counters.committed[tenant]),
-            events: self.producer.acknowledged(tenant, Topic::Events),
-            interactions: self.producer.acknowledged(tenant, Topic::Interactions),
-            metrics: self.producer.acknowledged(tenant, Topic::Metrics),
+            events: acknowledged(Topic::Events),
+            interactions: acknowledged(Topic::Interactions),
+            metrics: acknowledged(Topic::Metrics),
         }
     }
 
@@ -162,7 +169,19 @@ impl Shared {
         let (slos, _) = verdict::judge(&self.scenario, &lock(&self.measured));
         let finished: u64 = questions.iter().map(|one| one.counts.samples).sum();
         let in_flight = probes.offered().saturating_sub(finished);
-        let sent = self.sent();
-        Progress { phase, elapsed, length, sent, acknowledged, held_back, in_flight, offered, questions, slos }
+        let (sent, is_read_only) = (self.sent(), self.access == Access::ReadOnly);
+        Progress {
+            phase,
+            elapsed,
+            length,
+            is_read_only,
+            sent,
+            acknowledged,
+            held_back,
+            in_flight,
+            offered,
+            questions,
+            slos,
+        }
     }
 }

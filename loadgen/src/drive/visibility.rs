@@ -85,7 +85,7 @@ impl Watch {
             polls.tick().await;
             // Read before the records are taken: what is delivered later is taken in the next round.
             let is_last = all_delivered.is_cancelled();
-            self.missing.extend(self.shared.producer.take_watched());
+            self.missing.extend(self.shared.producer.iter().flat_map(super::producer::Producer::take_watched));
             if !self.missing.is_empty() {
                 let visible = self.visible().await;
                 self.sort_out(&visible);

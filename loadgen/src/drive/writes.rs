@@ -197,7 +197,8 @@ impl<'a> Pacer<'a> {
     /// Retries while the producer's queue is full; `false` if Kafka did not accept the record in time.
     fn hand_over(&mut self, delivery: Delivery, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
         let deadline = self.lead() + self.shared.scenario.duration + GRACE;
-        while !self.shared.producer.send(delivery, key, payload)? {
+        let Some(producer) = &self.shared.producer else { return Ok(false) };
+        while !producer.send(delivery, key, payload)? {
             let now = self.clock.elapsed();
             let is_driven = now <= deadline && self.clock.sleep_until(now + FULL_QUEUE_PAUSE);
             self.held += self.clock.elapsed().saturating_sub(now);

@@ -35,6 +35,7 @@ fn progress() -> Progress {
         phase: Phase::Driving,
         elapsed: Duration::from_secs(1),
         length: scenario.duration,
+        is_read_only: false,
         sent: totals,
         acknowledged: totals,
         held_back: 2,

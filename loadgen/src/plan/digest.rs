@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::Plan;
 use crate::parallel;
-use crate::question::Question;
 
 /// Steps of each user that are hashed; the others follow from the same stream.
 const STEPS: usize = 4;
@@ -91,7 +90,7 @@ pub(super) fn digests(plan: &Plan, threads: usize) -> Digests {
             loaded.0.update(digest);
         }
     }
-    for probe in Question::ALL.iter().flat_map(|&question| plan.warm_up_probes(question).chain(plan.probes(question))) {
+    for probe in plan.questions().flat_map(|question| plan.warm_up_probes(question).chain(plan.probes(question))) {
         whole.add(&probe);
     }
     for (group, users) in plan.scenario.users.iter().enumerate() {

@@ -7,6 +7,11 @@ use super::{Plan, Probe, Shard};
 use crate::{population::rng::KeyedRng, question::Question, scenario::Arrivals};
 
 impl Plan {
+    /// The questions that are asked at a rate.
+    pub fn questions(&self) -> impl Iterator<Item = Question> + '_ {
+        self.scenario.probes.keys().copied()
+    }
+
     /// Probes of one question during the drive, in order of `at`.
     pub fn probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
         Probes::new(self, question, "probes", self.askers(question))
@@ -66,7 +71,7 @@ struct Probes<'a> {
 
 impl<'a> Probes<'a> {
     fn new(plan: &'a Plan, question: Question, domain: &str, askers: &'a Askers) -> Self {
-        let rng = KeyedRng::new(plan.scenario.key_seed, domain, [question as u64, 0]);
+        let rng = KeyedRng::new(plan.scenario.key_seed, domain, [question.stream(), 0]);
         let gap = plan.scenario.probes.get(&question).map(|rate| 1.0 / rate);
         Self { plan, question, askers, gap, rng, number: 0.0 }
     }

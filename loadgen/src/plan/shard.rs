@@ -70,7 +70,7 @@ impl Shard {
 
     /// Whether it asks the question that is planned as number `index` of its kind.
     pub(crate) fn asks(self, question: Question, index: u64) -> bool {
-        self.owns(Kind::Probe, question as u64, index)
+        self.owns(Kind::Probe, question.stream(), index)
     }
 
     /// Whether user `index` of a group of users is one of its own.

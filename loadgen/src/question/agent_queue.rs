@@ -33,6 +33,10 @@ impl Definition for AgentQueue {
         Store::Redis
     }
 
+    fn writes(&self) -> bool {
+        true
+    }
+
     fn texts(&self) -> &'static [&'static str] {
         &[EXCHANGE]
     }

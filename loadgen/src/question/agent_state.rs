@@ -35,6 +35,10 @@ impl Definition for AgentState {
         Store::Redis
     }
 
+    fn writes(&self) -> bool {
+        true
+    }
+
     fn texts(&self) -> &'static [&'static str] {
         &[UPDATE]
     }

@@ -83,6 +83,13 @@ pub(crate) enum Answer {
     Interactions(Vec<InteractionGroup>),
     /// Campaigns in order of the UUID's bytes; nil is "no campaign".
     Campaigns(Vec<EventGroup<Uuid>>),
+    /// The answer to a question of a scenario's own.
+    Table {
+        /// Number of rows, hits or elements.
+        rows: u64,
+        /// The first value of the first row, as text, if there is one and it is compared.
+        first: Option<String>,
+    },
 }
 
 /// When a recent communication was created, and its identifier.

@@ -123,6 +123,8 @@ pub(super) fn corrupted(right: &Answer) -> Vec<(&'static str, Answer)> {
         Answer::Metrics(rows) => each(rows, &METRICS, Answer::Metrics),
         Answer::Interactions(rows) => each(rows, &INTERACTIONS, Answer::Interactions),
         Answer::Campaigns(rows) => each(rows, &CAMPAIGNS, Answer::Campaigns),
+        // Only questions of a scenario's own have it, and what is expected of them is tested with them.
+        Answer::Table { .. } => Vec::new(),
     }
 }
 

@@ -23,6 +23,11 @@ pub(super) trait Definition: Sync {
     /// The store that answers.
     fn store(&self) -> Store;
 
+    /// Whether asking may change what the store holds.
+    fn writes(&self) -> bool {
+        false
+    }
+
     /// The exact texts that are sent. `docs/scenarios.md` quotes each of them.
     fn texts(&self) -> &'static [&'static str];
 

@@ -51,6 +51,8 @@ pub enum Key {
     },
     /// A window of a dashboard.
     Window(Window),
+    /// Chooses the values of a question of a scenario's own.
+    Draw(u64),
 }
 
 /// A half-open interval of the loaded past: of whole days, unless it says otherwise.

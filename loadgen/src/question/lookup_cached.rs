@@ -38,6 +38,10 @@ impl Definition for LookupCached {
         Store::Redis
     }
 
+    fn writes(&self) -> bool {
+        true
+    }
+
     fn texts(&self) -> &'static [&'static str] {
         &[GET, SET]
     }

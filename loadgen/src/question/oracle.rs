@@ -33,26 +33,25 @@ impl Oracle {
         Self { population: population.clone(), tallies, windows: Mutex::default() }
     }
 
-    /// The expected answer to a question that a tenant asks about a key.
-    pub(crate) fn expected(&self, question: Question, tenant: usize, key: &Key) -> Arc<Answer> {
-        let compute = || {
-            let subject = Subject { population: &self.population, tenant, key };
-            Arc::new(self.tallies[tenant][question as usize].expected(subject))
-        };
-        let Key::Window(window) = key else { return compute() };
+    /// The expected answer to a question that a tenant asks about a key; `None` if it is a scenario's own.
+    pub(crate) fn expected(&self, question: Question, tenant: usize, key: &Key) -> Option<Arc<Answer>> {
+        let tally = &self.tallies[tenant][question.place()?];
+        let compute = || Arc::new(tally.expected(Subject { population: &self.population, tenant, key }));
+        let Key::Window(window) = key else { return Some(compute()) };
         let known = lock(&self.windows).get(&(question, tenant, *window)).cloned();
-        known.unwrap_or_else(|| {
+        Some(known.unwrap_or_else(|| {
             let answer = compute();
             lock(&self.windows).insert((question, tenant, *window), Arc::clone(&answer));
             answer
-        })
+        }))
     }
 }
 
 fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
     let owner = &population.tenants()[tenant];
     let days = ByDay::<()>::days(population.period(Era::Past).millis);
-    let mut tallies: Vec<_> = Question::ALL.iter().map(|question| question.definition().tally(days)).collect();
+    let mut tallies: Vec<_> =
+        Question::ALL.iter().filter_map(|question| Some(question.definition().ok()?.tally(days))).collect();
     for index in (0..owner.customers).filter(|&index| population.is_active(tenant, index)) {
         let traits = population.traits(tenant, index);
         for tally in &mut tallies {

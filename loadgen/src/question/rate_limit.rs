@@ -44,6 +44,10 @@ impl Definition for RateLimit {
         Store::Redis
     }
 
+    fn writes(&self) -> bool {
+        true
+    }
+
     fn texts(&self) -> &'static [&'static str] {
         &[COUNT, SCRIPT]
     }

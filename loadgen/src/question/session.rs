@@ -31,6 +31,10 @@ impl Definition for Session {
         Store::Redis
     }
 
+    fn writes(&self) -> bool {
+        true
+    }
+
     fn texts(&self) -> &'static [&'static str] {
         &[GET, SET]
     }

@@ -24,7 +24,7 @@ fn names_in_scenarios_are_the_names_in_json() {
 
 #[test]
 fn all_questions_are_in_the_order_of_the_enum() {
-    assert!(Question::ALL.iter().enumerate().all(|(index, &question)| question as usize == index));
+    assert!(Question::ALL.iter().enumerate().all(|(index, &question)| question.place() == Some(index)));
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn the_oracle_agrees_with_a_count_over_the_records() {
     let (mut non_empty, mut corruptions, mut not_found) = (0, 0, 0);
     for &question in Question::ALL {
         for probe in plan.probes(question).take(40) {
-            let expected = oracle.expected(question, probe.tenant, &probe.key);
+            let expected = oracle.expected(question, probe.tenant, &probe.key).unwrap();
             let right = answer(plan.population(), &pasts[probe.tenant], &probe);
             assert!(right.is(&expected), "{probe:?}: {right:?}, {expected:?}");
             for (column, wrong) in corrupted(&right) {

@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, Table};
 
 use super::past::Past;
 use super::table::{table, trim};
-use super::timeline::steps;
+use super::timeline::{steps, steps_of_questions};
 use super::wording::{UNKNOWN, objective};
 use crate::number::separated;
 use crate::plan::Plan;
@@ -19,10 +19,14 @@ use crate::verdict::{Behavior, Forecast, forecast, warnings};
 pub fn explain(scenario: &Scenario, past: &Past) -> String {
     let population = Population::new(scenario);
     let plan = Plan::new(scenario, &population);
-    let totals = plan.all_totals();
+    let happens = if scenario.describes_population {
+        steps(scenario, &plan, plan.all_totals())
+    } else {
+        steps_of_questions(scenario)
+    };
     let mut parts = vec![
         format!("{}: {}", scenario.name, scenario.description),
-        format!("What happens\n{}", steps(scenario, &plan, totals)),
+        format!("What happens\n{happens}"),
         format!("Questions\n{}", questions(scenario, &plan)),
         format!("What can be decided\n{}\n{}", decisions(scenario, past), basis(past)),
     ];

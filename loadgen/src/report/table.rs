@@ -55,6 +55,9 @@ fn identity(run: &Header) -> String {
     let digest: String = run.digest.chars().take(16).collect();
     let Scenario { seed, key_seed, span, duration, .. } = &run.scenario;
     let [span, duration] = [span, duration].map(|&length| exact_duration(length));
+    if !run.scenario.describes_population {
+        return format!("key seed {key_seed}, plan {digest}\nan existing deployment, asked for {duration}");
+    }
     format!(
         "seed {seed}, key seed {key_seed}, plan {digest}\n\
          {span} in {duration}, {:.0} times real time; caches, merges and refresh intervals are not compressed",
@@ -74,7 +77,8 @@ fn part(run: &Header) -> String {
 fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate]) -> String {
     let by_users = asked.iter().any(|one| one.users.is_some());
     let note = if by_users { SERVICE_TIME } else { "" };
-    format!("Questions\n{}{note}\n\nRates\n{}", questions(asked), rates(measured))
+    let asked = format!("Questions\n{}{note}", questions(asked));
+    if measured.is_empty() { asked } else { format!("{asked}\n\nRates\n{}", rates(measured)) }
 }
 
 /// A table with text in the first column and the last `texts` columns, and numbers in the others.

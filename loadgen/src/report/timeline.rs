@@ -67,6 +67,16 @@ pub(super) fn steps(scenario: &Scenario, plan: &Plan, totals: Totals) -> String 
     lines.join("\n")
 }
 
+/// The steps of a run that only asks an existing deployment.
+pub(super) fn steps_of_questions(scenario: &Scenario) -> String {
+    format!(
+        "  prepare  the stores check each question, and the values of its parameters are read\n  warm up  {}: questions, not \
+         judged\n  drive    {}: questions; nothing is written, so there is no account",
+        exact_duration(scenario.warm_up),
+        exact_duration(scenario.duration)
+    )
+}
+
 fn warm_up(scenario: &Scenario) -> &'static str {
     if scenario.warm_up_writes { "questions and writes" } else { "questions" }
 }

@@ -11,9 +11,12 @@ use super::names::{name, question, unknown};
 use super::raw::{self, Count, Raw, Text};
 use super::shape::{self, MAX_RECORDS};
 use super::source::Source;
-use super::types::{Arrivals, Availability, Connections, Operation, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
-use super::{units, users};
+use super::types::{
+    Access, Arrivals, Availability, Connections, Operation, Pace, Scenario, Slo, TimeOuts, Undecided, Users,
+};
+use super::{access, questions, units, users};
 use crate::population::TenantClass;
+use crate::question::custom::CustomQuestion;
 use crate::question::{Question, Store};
 
 /// Maximum number of tenants.
@@ -25,8 +28,11 @@ const DAY: Duration = Duration::from_hours(24);
 const MAX_PAST: Duration = Duration::from_hours(24 * 2_500);
 
 /// Checks everything, in the order of the file; every mistake is found that does not follow from another one.
-pub(super) fn check(raw: &Raw, source: &Source) -> Result<Scenario, Vec<ScenarioError>> {
+pub(super) fn check(raw: &Raw, access: Option<Access>, source: &Source) -> Result<Scenario, Vec<ScenarioError>> {
     let checked = parts(raw, source);
+    if let Some((scenario, access)) = checked.as_ref().zip(access) {
+        access::fits(raw, &scenario.slos, access, source);
+    }
     let mistakes = source.mistakes();
     checked.filter(|_| mistakes.is_empty()).ok_or(mistakes)
 }
@@ -38,15 +44,14 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
     let sizes = source.keep(sizes(raw, tenants.unwrap_or(1), source));
     let history_span = source.keep(past_span(&raw.past.span, source));
     let drive = source.keep(drive(&raw.drive, source));
-    let probes = probes(&raw.probes, source);
+    let own = questions::questions(&raw.question, source);
+    let (probes, users) = (probes(raw, &own, source), users::users(&raw.users, &own, source));
     let drive_length = time.as_ref().map(|time| time.duration);
     let stages = tenants.zip(drive_length).and_then(|(tenants, drive)| shape::stages(raw, tenants, drive, source));
-    let users = users::users(&raw.users, source);
     let time_outs = time_outs(&raw.time_outs, source);
     let connections = source.keep(connections(&raw.connections, source));
-    let slos = slos(&raw.slo, (&probes, users.as_deref()), time_outs.as_ref(), (tenants, drive_length), source);
-    let availability =
-        raw.availability.as_ref().map_or(Some(Availability::default()), |raw| source.keep(availability(raw, source)));
+    let slos = slos(&raw.slo, (&probes, users.as_deref(), &own), time_outs.as_ref(), (tenants, drive_length), source);
+    let availability = source.keep(availability(raw.availability.as_ref(), source));
     let (time, sizes, drive) = (time?, sizes?, drive?);
     let scenario = Scenario {
         name: name?,
@@ -73,6 +78,8 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
         rate: drive.rate,
         probes: probes.rates.into_iter().map(|(question, rate)| (question, rate * drive.rate)).collect(),
         by_calendar: probes.by_calendar,
+        questions: own,
+        describes_population: raw.describes_population,
         stages: stages?,
         users: users?,
         slos,
@@ -80,8 +87,7 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
         time_outs: time_outs?,
         connections: connections?,
     };
-    source.keep(shape::fits(&scenario, raw, source))?;
-    Some(scenario)
+    source.keep(shape::fits(&scenario, raw, source)).map(|()| scenario)
 }
 
 struct Time {
@@ -242,13 +248,14 @@ struct Probes {
 /// The key of `probes` that is not a question.
 const FOLLOW: &str = "follow";
 
-fn probes(raw: &BTreeMap<Text, Text>, source: &Source) -> Probes {
+fn probes(whole: &Raw, own: &[CustomQuestion], source: &Source) -> Probes {
+    let raw = &whole.probes;
     let mut probes = Probes::default();
     let choices = [("calendar", true), ("nothing", false)];
     let follow = raw.iter().find(|(name, _)| name.as_ref() == FOLLOW);
     let all = follow.and_then(|(_, at)| source.keep(source.choice(at, "probes.follow", &choices))).unwrap_or(false);
     for (name, at) in raw.iter().filter(|(name, _)| name.as_ref() != FOLLOW) {
-        let rate = question(name, "probes", source)
+        let rate = question(name, "probes", own, source)
             .and_then(|question| Ok((question, source.unit(at, &format!("probes.{question}"), units::question_rate)?)));
         let Some((question, (rate, by_calendar))) = source.keep(rate) else {
             probes.is_incomplete = true;
@@ -257,20 +264,21 @@ fn probes(raw: &BTreeMap<Text, Text>, source: &Source) -> Probes {
         probes.rates.insert(question, rate);
         probes.by_calendar.extend(Some(question).filter(|_| all || by_calendar));
     }
+    source.keep(questions::fit(whole, &probes.rates, source));
     probes
 }
 
 /// The SLOs without a mistake.
 fn slos(
     raw: &[raw::Slo],
-    asked: (&Probes, Option<&[Users]>),
+    asked: (&Probes, Option<&[Users]>, &[CustomQuestion]),
     time_outs: Option<&TimeOuts>,
     (tenants, drive): (Option<u64>, Option<Duration>),
     source: &Source,
 ) -> Vec<Slo> {
     let mut slos: Vec<Slo> = Vec::new();
     for raw in raw {
-        let checked = slo(raw, tenants, source).and_then(|slo| {
+        let checked = slo(raw, tenants, asked.2, source).and_then(|slo| {
             if let Some(((at, window), drive)) = raw.in_every.as_ref().zip(slo.in_every).zip(drive) {
                 window_fits(at, window, drive, source)?;
             }
@@ -311,7 +319,7 @@ fn no_questions_asked(raw: &raw::Slo, source: &Source) -> Result<(), ScenarioErr
 fn questions_fit(
     (raw, questions): (&raw::Slo, &Spanned<Vec<Text>>),
     slo: &Slo,
-    (probes, users): (&Probes, Option<&[Users]>),
+    (probes, users, _): (&Probes, Option<&[Users]>, &[CustomQuestion]),
     time_outs: Option<&TimeOuts>,
     source: &Source,
 ) -> Result<(), ScenarioError> {
@@ -352,7 +360,7 @@ fn window_fits(at: &Text, window: Duration, drive: Duration, source: &Source) ->
     Err(source.wrong(at, "slo.in_every", message))
 }
 
-fn slo(raw: &raw::Slo, tenants: Option<u64>, source: &Source) -> Result<Slo, ScenarioError> {
+fn slo(raw: &raw::Slo, tenants: Option<u64>, own: &[CustomQuestion], source: &Source) -> Result<Slo, ScenarioError> {
     let optional = |at: &Option<Text>, key: &str| {
         let range = Duration::from_millis(1)..DAY + Duration::from_secs(1);
         at.as_ref().map(|at| source.duration(at, key, range)).transpose()
@@ -369,7 +377,7 @@ fn slo(raw: &raw::Slo, tenants: Option<u64>, source: &Source) -> Result<Slo, Sce
             .questions
             .iter()
             .flat_map(Spanned::get_ref)
-            .map(|at| question(at, "slo.questions", source))
+            .map(|at| question(at, "slo.questions", own, source))
             .collect::<Result<_, _>>()?,
         tenants: raw.tenants.as_ref().map(|at| tenant_class(at, tenants.unwrap_or(MAX_TENANTS), source)).transpose()?,
         users: raw.users.as_ref().map(|at| at.as_ref().clone()),
@@ -398,7 +406,8 @@ fn tenant_class(at: &Text, tenants: u64, source: &Source) -> Result<TenantClass,
     Err(source.wrong(at, "slo.tenants", message))
 }
 
-fn availability(raw: &raw::Availability, source: &Source) -> Result<Availability, ScenarioError> {
+fn availability(raw: Option<&raw::Availability>, source: &Source) -> Result<Availability, ScenarioError> {
+    let Some(raw) = raw else { return Ok(Availability::default()) };
     let share = |at: &Option<Text>, key: &str| {
         at.as_ref().map(|at| source.unit(at, key, |text| units::percent(text, 50.0, 99.9999))).transpose()
     };

@@ -55,13 +55,30 @@ words!(Arrivals, ["poisson", "constant"]);
 words!(TenantClass, ["large", "middle", "small"]);
 words!(Operation, ["questions", "commits", "events"]);
 words!(Undecided, ["block", "allow"]);
-words!(QuestionName, questions().collect::<Vec<_>>());
+text!(Rows, "^(at least )?[0-9]+$", ["1", "at least 1"]);
+words!(StoreName, Store::ALL.iter().map(|store| store.as_str()).collect::<Vec<_>>());
+
+form!(
+    /// The name of a question: one of Sluice's own, or of a table `question`.
+    QuestionName,
+    |_| json_schema!({
+        "type": "string",
+        "anyOf": [{ "enum": questions().collect::<Vec<_>>() }, { "pattern": "^[a-z0-9_-]{1,40}$" }],
+    })
+);
 
 /// A table with a value for each of a few names.
 fn table_of<'a, T: JsonSchema>(names: impl Iterator<Item = &'a str>, generator: &mut SchemaGenerator) -> Schema {
     let value = T::json_schema(generator);
     let properties: serde_json::Map<_, _> = names.map(|name| (name.to_owned(), value.clone().into())).collect();
     json_schema!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+/// A table with a value for each question, Sluice's own and others.
+fn table_of_questions<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = table_of::<T>(questions(), generator);
+    schema.insert("additionalProperties".to_owned(), T::json_schema(generator).into());
+    schema
 }
 
 fn questions() -> impl Iterator<Item = &'static str> {
@@ -72,7 +89,7 @@ form!(
     /// The table `probes`.
     Probes,
     |generator| {
-        let mut schema = table_of::<Rate>(questions(), generator);
+        let mut schema = table_of_questions::<Rate>(generator);
         if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
             let follow = serde_json::json!({
                 "description": "\"calendar\": all questions are asked more often in office hours, like the writes.",
@@ -87,7 +104,7 @@ form!(
 form!(
     /// The table `users.questions`.
     Mix,
-    |generator| table_of::<u64>(questions(), generator)
+    |generator| table_of_questions::<u64>(generator)
 );
 
 form!(

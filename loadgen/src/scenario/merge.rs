@@ -15,6 +15,16 @@ use super::source::{Part, Source};
 /// Files that may include one another in a row.
 const MAX_DEPTH: usize = 8;
 
+/// What a scenario without a population has in its place. It is never written: such a scenario only asks an existing
+/// deployment.
+const NO_POPULATION: &str = "
+seeds = { data = 0, keys = 0 }
+time = { start = 2026-01-01T00:00:00Z, span = \"8 days\" }
+population = { tenants = 1, customers = 1 }
+past = { communications = 1, span = \"1 day\" }
+drive = { communications = 1 }
+";
+
 /// The text of a file, read for a scenario.
 pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
     let advice = match (path.is_dir(), path.exists()) {
@@ -116,8 +126,15 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Raw, Scena
     }
     merged.remove("include");
     let own = texts.first().map_or(0, |(text, _)| text.len());
-    Raw::deserialize(Deserializer::from(Spanned::new(0..own, merged)))
-        .map_err(|error| source.error(error.span().unwrap_or_default(), explain(error.message())))
+    let describes_population = ["population", "past"].iter().any(|key| merged.get(*key).is_some());
+    if !describes_population {
+        let mut filled = DeTable::parse(NO_POPULATION).map_err(|error| source.error(0..0, error))?.into_inner();
+        merge(&mut filled, merged);
+        merged = filled;
+    }
+    let raw = Raw::deserialize(Deserializer::from(Spanned::new(0..own, merged)))
+        .map_err(|error| source.error(error.span().unwrap_or_default(), explain(error.message())))?;
+    Ok(Raw { describes_population, ..raw })
 }
 
 fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {

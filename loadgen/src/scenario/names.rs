@@ -4,6 +4,7 @@ use super::error::ScenarioError;
 use super::raw::{Text, most_similar};
 use super::source::Source;
 use crate::question::Question;
+use crate::question::custom::CustomQuestion;
 
 /// A name that may be part of a file's.
 pub(super) fn name(at: &Text, source: &Source) -> Result<String, ScenarioError> {
@@ -20,10 +21,19 @@ pub(super) fn name(at: &Text, source: &Source) -> Result<String, ScenarioError> 
     ))
 }
 
-/// The question of a name.
-pub(super) fn question(at: &Text, key: &str, source: &Source) -> Result<Question, ScenarioError> {
-    Question::from_name(at.as_ref())
-        .ok_or_else(|| unknown(at, key, "question", Question::ALL.iter().map(|q| q.as_str()), source))
+/// The question of a name: one of Sluice's own, or of the scenario's.
+pub(super) fn question(
+    at: &Text,
+    key: &str,
+    own: &[CustomQuestion],
+    source: &Source,
+) -> Result<Question, ScenarioError> {
+    let own = || own.iter().map(|question| Question::Custom(question.question));
+    let found = Question::from_name(at.as_ref()).or_else(|| own().find(|question| question.as_str() == at.as_ref()));
+    found.ok_or_else(|| {
+        let known = own().chain(Question::ALL.iter().copied()).map(Question::as_str);
+        unknown(at, key, "question", known, source)
+    })
 }
 
 /// The error for a name that nothing has.

@@ -39,6 +39,10 @@ pub(super) struct Raw {
     /// The rate of each question, such as "30/s" or "30/s by calendar"; `follow = "calendar"` applies to all.
     #[schemars(with = "super::forms::Probes")]
     pub probes: BTreeMap<Text, Text>,
+    /// Questions of your own, by name; a rate in `probes` asks them.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, OwnQuestion>")]
+    pub question: BTreeMap<Text, OwnQuestion>,
     /// Stages of the drive, with factors on its rates. Without one, the rates are the same throughout.
     #[serde(default)]
     pub stage: Vec<Stage>,
@@ -57,6 +61,73 @@ pub(super) struct Raw {
     /// Connections of the generator.
     #[serde(default)]
     pub connections: Connections,
+    /// Whether the file has a population; without one, an existing deployment is asked.
+    #[serde(skip)]
+    pub describes_population: bool,
+}
+
+/// A question of your own. It only reads.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnQuestion {
+    /// The store that answers.
+    #[schemars(with = "super::forms::StoreName")]
+    pub store: Text,
+    /// SQL with parameters as $name (PostgreSQL) or {name:Type} (ClickHouse), the JSON of a search with "$name"
+    /// (Elasticsearch), or a command with $name (Redis).
+    #[schemars(with = "String")]
+    pub text: Text,
+    /// Database of PostgreSQL or ClickHouse; without it, that of the namespace.
+    #[schemars(with = "Option<String>")]
+    pub database: Option<Text>,
+    /// Index or index pattern of Elasticsearch.
+    #[schemars(with = "Option<String>")]
+    pub index: Option<Text>,
+    /// PostgreSQL: the parameter with the tenant that row-level security is to see, set as app.current_tenant_id.
+    #[schemars(with = "Option<String>")]
+    pub tenant: Option<Text>,
+    /// Where the values of each parameter come from. Parameters of the same file, query or table come from one row of it.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ValueSource>")]
+    pub parameters: BTreeMap<Text, Spanned<ValueSource>>,
+    /// The right answer; without it, every answer is right.
+    pub expect: Option<Expect>,
+}
+
+/// Where the values of a parameter come from: one of `values`, `csv`, `query` and `table`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValueSource {
+    /// The values themselves.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub values: Option<Vec<String>>,
+    /// A CSV file with a header, relative to this file.
+    #[schemars(with = "Option<String>")]
+    pub csv: Option<Text>,
+    /// A query, run once before the drive.
+    #[schemars(with = "Option<String>")]
+    pub query: Option<Text>,
+    /// A table, of which the first 10,000 values are taken.
+    #[schemars(with = "Option<String>")]
+    pub table: Option<Text>,
+    /// The column of the file, query or table.
+    #[schemars(with = "Option<String>")]
+    pub column: Option<Text>,
+    /// The store of the query or table, "postgres" or "clickhouse"; without it, the question's.
+    #[schemars(with = "Option<String>")]
+    pub store: Option<Text>,
+}
+
+/// The right answer to a question.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expect {
+    /// Number of rows, hits or elements: "1", or "at least 1".
+    #[schemars(with = "Option<super::forms::Rows>")]
+    pub rows: Option<Text>,
+    /// The first value of the first row, as text; "$name" is the value of a parameter.
+    #[schemars(with = "Option<String>")]
+    pub value: Option<Text>,
 }
 
 /// Connections of the generator.

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -65,6 +66,18 @@ impl Source {
             || ScenarioError { file: String::new(), line: None, message: message.to_string() },
             |(start, part)| part.error(span.start - start, &message),
         )
+    }
+
+    /// The file and line of a position, as `FILE:LINE`.
+    pub(super) fn place(&self, span: Range<usize>) -> String {
+        let ScenarioError { file, line, .. } = self.error(span, "");
+        line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"))
+    }
+
+    /// A path that a text at a position names, relative to its file.
+    pub(super) fn path(&self, span: Range<usize>, path: &str) -> PathBuf {
+        let file = self.error(span, "").file;
+        Path::new(&file).parent().map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
     }
 
     /// Keeps a mistake for [`Source::mistakes`], so that the next ones are found too.

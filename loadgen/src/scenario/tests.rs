@@ -8,6 +8,7 @@ use super::*;
 use crate::question::{Question, Store};
 
 mod files;
+mod questions;
 mod shape;
 
 const SMOKE: &str = include_str!("../../../scenarios/smoke.toml");

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::rates::{Piece, Rates};
 use super::stages::{Factor, Stage, factors};
 use crate::population::{Parameters, TenantClass, customers_of_tenants};
+use crate::question::custom::CustomQuestion;
 use crate::question::{Question, Store};
 
 /// A tenant's communications within this time are committed in one transaction.
@@ -85,6 +86,12 @@ pub struct Scenario {
     pub probes: BTreeMap<Question, f64>,
     /// The questions whose rates follow the calendar.
     pub by_calendar: BTreeSet<Question>,
+    /// The questions of the scenario's own.
+    #[serde(default)]
+    pub questions: Vec<CustomQuestion>,
+    /// Whether there is a population with records; without one, the scenario only asks an existing deployment.
+    #[serde(default = "is_described")]
+    pub describes_population: bool,
     /// Factors on the rates over time, in order of time; those of all tenants first.
     pub stages: Vec<Stage>,
     /// The users who ask one question at a time.
@@ -97,6 +104,20 @@ pub struct Scenario {
     pub time_outs: TimeOuts,
     /// Connections of the generator.
     pub connections: Connections,
+}
+
+/// Every scenario of earlier reports describes its population.
+fn is_described() -> bool {
+    true
+}
+
+/// What a run may do to the stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Write records, and ask.
+    ReadWrite,
+    /// Only ask, and so that no store executes a write.
+    ReadOnly,
 }
 
 /// The arrival process: how intended starts are spaced.
@@ -351,6 +372,22 @@ impl Scenario {
     /// The longest latency limit that judges an operation which is no question.
     pub(crate) fn longest_limit(&self, of: Operation) -> Option<Duration> {
         self.slos.iter().filter(|slo| slo.of == of).map(|slo| slo.within).max()
+    }
+
+    /// Every question that is asked, at a rate or by users.
+    pub fn questions_asked(&self) -> BTreeSet<Question> {
+        self.probes.keys().chain(self.users.iter().flat_map(|users| users.questions.keys())).copied().collect()
+    }
+
+    /// Whether a run with that access can do all that the scenario says. Reading a scenario for an access says what can't.
+    pub fn fits(&self, access: Access) -> bool {
+        match access {
+            Access::ReadWrite => self.describes_population,
+            Access::ReadOnly => {
+                !self.questions_asked().into_iter().any(Question::writes)
+                    && self.slos.iter().all(|slo| slo.of == Operation::Questions)
+            }
+        }
     }
 
     /// The users of that name.

@@ -8,6 +8,7 @@ use super::names::{name, question};
 use super::raw::{self, Text};
 use super::source::Source;
 use super::types::Users;
+use crate::question::custom::CustomQuestion;
 
 /// Maximum number of users of a group.
 const MAX_USERS: u64 = 10_000;
@@ -15,11 +16,11 @@ const MAX_USERS: u64 = 10_000;
 const MAX_PART: u64 = 1_000_000;
 
 /// The groups of users; `None` if one has a mistake.
-pub(super) fn users(raw: &[raw::Users], source: &Source) -> Option<Vec<Users>> {
+pub(super) fn users(raw: &[raw::Users], own: &[CustomQuestion], source: &Source) -> Option<Vec<Users>> {
     let mut groups: Vec<Users> = Vec::new();
     let mut is_complete = true;
     for raw in raw {
-        let checked = group(raw, source).and_then(|group| {
+        let checked = group(raw, own, source).and_then(|group| {
             if groups.iter().any(|earlier| earlier.name == group.name) {
                 let message = format!("duplicate users \"{}\"; give each group a name of its own", group.name);
                 return Err(source.wrong(&raw.name, "users.name", message));
@@ -34,13 +35,13 @@ pub(super) fn users(raw: &[raw::Users], source: &Source) -> Option<Vec<Users>> {
     is_complete.then_some(groups)
 }
 
-fn group(raw: &raw::Users, source: &Source) -> Result<Users, ScenarioError> {
+fn group(raw: &raw::Users, own: &[CustomQuestion], source: &Source) -> Result<Users, ScenarioError> {
     let questions: BTreeMap<_, _> = raw
         .questions
         .as_ref()
         .iter()
         .map(|(name, part)| {
-            let question = question(name, "users.questions", source)?;
+            let question = question(name, "users.questions", own, source)?;
             Ok((question, source.count(part, &format!("users.questions.{question}"), 1..MAX_PART + 1)?))
         })
         .collect::<Result<_, _>>()?;

@@ -24,6 +24,15 @@ pub(crate) struct Dashboards {
     client: clickhouse::Client,
 }
 
+/// A client that can't write, whose queries have the limits of a dashboard.
+pub(crate) fn limited(client: clickhouse::Client) -> clickhouse::Client {
+    client
+        .with_setting("max_execution_time", MAX_EXECUTION_SECONDS)
+        .with_setting("max_memory_usage", MAX_MEMORY_BYTES)
+        // 1 would refuse a login whose profile has 2, since that is a change; both refuse every write.
+        .with_setting("readonly", "2")
+}
+
 impl std::fmt::Debug for Dashboards {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dashboards").finish_non_exhaustive()
@@ -33,10 +42,7 @@ impl std::fmt::Debug for Dashboards {
 impl Dashboards {
     /// Creates the client without connecting.
     pub(super) fn new(stores: &Stores, names: &Names) -> Self {
-        let client = connect::clickhouse(stores, names)
-            .with_setting("max_execution_time", MAX_EXECUTION_SECONDS)
-            .with_setting("max_memory_usage", MAX_MEMORY_BYTES);
-        Self { client }
+        Self { client: limited(connect::clickhouse(stores, names)) }
     }
 
     /// A query with its parameters `tenant`, `from` and `to`.

@@ -23,8 +23,16 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     /// Opens half of the pool, which proves that the store responds.
-    pub(super) async fn connect(stores: &Stores, names: &Names, connections: u32) -> Result<Self, QueryError> {
-        let options = connect::postgres_options(stores, &names.database(), Role::App);
+    pub(super) async fn connect(
+        stores: &Stores,
+        names: &Names,
+        role: Role,
+        connections: u32,
+    ) -> Result<Self, QueryError> {
+        let options = connect::postgres_options(stores, &names.database(), role);
+        // The reader's transactions only read, whatever else the role may do.
+        let options =
+            if role == Role::Reader { options.options([("default_transaction_read_only", "on")]) } else { options };
         let pool = PgPoolOptions::new()
             .min_connections(connections.div_ceil(2))
             .max_connections(connections)

@@ -20,7 +20,7 @@ pub(crate) async fn measure<T>(call: impl Future<Output = T>) -> (T, Duration) {
 }
 
 /// Waits for a connection, and counts the time for the call that runs; outside of a call, nothing is counted.
-pub(super) async fn count<T>(connecting: impl Future<Output = T>) -> T {
+pub(crate) async fn count<T>(connecting: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let connection = connecting.await;
     // An error means that no call is measured.

@@ -83,6 +83,17 @@ struct Shared {
     rule: Mutex<Rule>,
     /// Maximum length of a path and query that is forwarded, in bytes.
     max_line: AtomicUsize,
+    /// `None` if requests are not recorded.
+    record: Mutex<Option<Vec<Recorded>>>,
+}
+
+/// A request as it reached the proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The path and query.
+    pub address: String,
+    /// The body as text.
+    pub body: String,
 }
 
 /// Which requests to intercept, how, and how many more times.
@@ -111,6 +122,7 @@ impl InterceptingProxy {
             http: reqwest::Client::builder().no_proxy().build().expect("a client without settings"),
             rule: Mutex::new(Rule::new(Requests::Inserts, 0, Interception::Page)),
             max_line: AtomicUsize::new(usize::MAX),
+            record: Mutex::default(),
         });
         let (url, open) = serve(Router::new().fallback(handle).with_state(Arc::clone(&shared))).await;
         Self { url, shared, _open: open }
@@ -139,6 +151,11 @@ impl InterceptingProxy {
     /// Number of requests that the latest rule has intercepted.
     pub fn intercepted(&self) -> usize {
         self.shared.rule().intercepted
+    }
+
+    /// The requests since the last call; the first call starts the record.
+    pub fn recorded(&self) -> Vec<Recorded> {
+        self.shared.record().replace(Vec::new()).unwrap_or_default()
     }
 
     /// Refuses every request with a path and query longer than this, as a load balancer does.
@@ -204,6 +221,10 @@ impl Shared {
         self.rule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn record(&self) -> MutexGuard<'_, Option<Vec<Recorded>>> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The interception of this request; `None` if it is forwarded.
     fn interception(&self, uri: &Uri, body: &[u8]) -> Option<Interception> {
         let mut rule = self.rule();
@@ -228,6 +249,9 @@ fn contains(uri: &Uri, body: &[u8], text: &str) -> bool {
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else { return StatusCode::BAD_REQUEST.into_response() };
+    if let Some(record) = shared.record().as_mut() {
+        record.push(Recorded { address: head.uri.to_string(), body: String::from_utf8_lossy(&body).into_owned() });
+    }
     if head.uri.path_and_query().is_some_and(|line| line.as_str().len() > shared.max_line.load(Ordering::Relaxed)) {
         return StatusCode::URI_TOO_LONG.into_response();
     }

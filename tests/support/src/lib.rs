@@ -18,7 +18,7 @@ use std::{
 
 pub use address::free_address;
 pub use clickhouse::OwnClickHouse;
-pub use intercepting_proxy::{InterceptingProxy, Interception, OtherHost, Requests};
+pub use intercepting_proxy::{InterceptingProxy, Interception, OtherHost, Recorded, Requests};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};

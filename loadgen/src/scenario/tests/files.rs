@@ -10,7 +10,7 @@ fn every_mistake_is_found_at_once() {
         .replace("search = \"8/s\"", "serach = \"8/s\"")
         .replace("redis = \"2 s\"", "redis = \"2\"")
         .replace("within = \"2 s\"", "within = \"2 parsecs\"");
-    let mistakes = Scenario::parse_with(&text, "bad.toml", &[]).unwrap_err();
+    let mistakes = Scenario::parse_with(&text, "bad.toml", &[], None).unwrap_err();
     insta::assert_snapshot!(mistakes.iter().map(ScenarioError::at_its_place).collect::<Vec<_>>().join("\n"));
 }
 
@@ -18,7 +18,7 @@ fn every_mistake_is_found_at_once() {
 fn a_set_value_replaces_the_one_of_the_file() {
     let set = |values: &[&str]| {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
-        Scenario::parse_with(SMOKE, "smoke.toml", &values)
+        Scenario::parse_with(SMOKE, "smoke.toml", &values, None)
     };
     let faster =
         set(&["drive.rate=2x", "time.replayed_in=5 min", "seeds.keys = 9", "availability.undecided=\"block\""])

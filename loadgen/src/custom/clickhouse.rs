@@ -1,0 +1,91 @@
+//! Questions to ClickHouse, with parameters of the server and `readonly`, under the limits of a dashboard.
+
+use sluice_schemas::connect;
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+
+use super::Chosen;
+use super::error::CustomError;
+use super::parameters::Parameters;
+use crate::question::Answer;
+use crate::question::custom::CustomQuestion;
+use crate::target::QueryError;
+use crate::target::clickhouse::{STORE, limited};
+
+/// The form of an answer: a JSON array for each row.
+const FORMAT: &str = "JSONCompactEachRow";
+
+/// A question as it is sent.
+#[derive(Debug)]
+pub(super) struct Query {
+    /// The text; the client would read a question mark as a parameter of its own.
+    escaped: String,
+    database: Option<String>,
+    order: Vec<String>,
+}
+
+impl Query {
+    /// Asks once, so that the server checks the text.
+    pub(super) async fn prepare(
+        question: &CustomQuestion,
+        parameters: &Parameters,
+        (stores, names): (&Stores, &Names),
+    ) -> Result<Self, CustomError> {
+        let statement = question.statement().map_err(|error| CustomError::refused(question, error))?;
+        let order = statement.parameters().into_iter().map(str::to_owned).collect();
+        let text = question.text.trim().trim_end_matches(';');
+        let query = Self { escaped: text.replace('?', "??"), database: question.database.clone(), order };
+        let asked = Client::new(stores, names).ask(&query, &parameters.first()).await;
+        asked.map_err(|error| CustomError::query(question, error))?;
+        Ok(query)
+    }
+}
+
+/// A client that can't write.
+#[derive(Clone)]
+pub(super) struct Client(::clickhouse::Client);
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Creates the client without connecting.
+    pub(super) fn new(stores: &Stores, names: &Names) -> Self {
+        Self(limited(connect::clickhouse(stores, names)))
+    }
+
+    /// Asks, and reads all rows.
+    pub(super) async fn ask(&self, query: &Query, values: &Chosen<'_>) -> Result<Answer, QueryError> {
+        let rows = self.rows(query, values).await?;
+        let first = rows.first().and_then(|row| row.first()).map(text);
+        Ok(Answer::Table { rows: rows.len() as u64, first })
+    }
+
+    async fn rows(&self, query: &Query, values: &Chosen<'_>) -> Result<Vec<Vec<serde_json::Value>>, QueryError> {
+        let client = match &query.database {
+            Some(database) => self.0.clone().with_database(database),
+            None => self.0.clone(),
+        };
+        let mut asking = client.query(&query.escaped);
+        for name in &query.order {
+            asking = asking.param(name, values.get(name.as_str()).copied().unwrap_or_default());
+        }
+        let bytes = asking.fetch_bytes(FORMAT)?.collect().await?;
+        let unreadable = |_| QueryError::Unreadable { store: STORE, what: "rows that are not JSON" };
+        serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>().map_err(unreadable)
+    }
+
+    /// The first column of a query without parameters, as text.
+    pub(super) async fn column(&self, sql: &str) -> Result<Vec<String>, QueryError> {
+        let query = Query { escaped: sql.replace('?', "??"), database: None, order: Vec::new() };
+        let rows = self.rows(&query, &Chosen::new()).await?;
+        Ok(rows.iter().filter_map(|row| row.first()).map(text).collect())
+    }
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

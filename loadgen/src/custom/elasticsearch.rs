@@ -1,0 +1,112 @@
+//! Questions to Elasticsearch, which are only ever sent to its search endpoint.
+
+use serde::Deserialize;
+use serde_json::Value;
+use sluice_schemas::elastic::{Elastic, Method};
+use sluice_schemas::stores::Stores;
+
+use super::Chosen;
+use super::error::CustomError;
+use super::parameters::Parameters;
+use crate::question::Answer;
+use crate::question::custom::{CustomQuestion, Piece};
+use crate::target::QueryError;
+
+/// A search as it is sent.
+#[derive(Debug)]
+pub(super) struct Search {
+    path: String,
+    pieces: Vec<Piece>,
+}
+
+impl Search {
+    /// Asks once, so that the server checks the text.
+    pub(super) async fn prepare(
+        question: &CustomQuestion,
+        parameters: &Parameters,
+        stores: &Stores,
+    ) -> Result<Self, CustomError> {
+        let statement = question.statement().map_err(|error| CustomError::refused(question, error))?;
+        let index = question.index.as_deref().unwrap_or_default();
+        // A pattern without an index, and an index that does not exist, are mistakes and not empty answers.
+        let path = format!("/{index}/_search?ignore_unavailable=false&allow_no_indices=false");
+        let search = Self { path, pieces: statement.pieces };
+        let client = Client::new(stores)?;
+        client.ask(&search, &parameters.first()).await.map_err(|error| CustomError::query(question, error))?;
+        Ok(search)
+    }
+
+    /// The body with values in place of its parameters, which are inside of JSON strings.
+    fn body(&self, values: &Chosen<'_>) -> Result<Value, QueryError> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(more) => text.push_str(more),
+                Piece::Parameter(name) => {
+                    let quoted = Value::from(values.get(name.as_str()).copied().unwrap_or_default()).to_string();
+                    text.push_str(&quoted[1..quoted.len() - 1]);
+                }
+            }
+        }
+        let unreadable = |_| QueryError::Unreadable { store: "Elasticsearch", what: "a question that is not JSON" };
+        serde_json::from_str(&text).map_err(unreadable)
+    }
+}
+
+#[derive(Deserialize)]
+struct Found {
+    hits: Hits,
+}
+
+#[derive(Deserialize)]
+struct Hits {
+    /// Missing if the search does not track it.
+    total: Option<Total>,
+    hits: Vec<Hit>,
+}
+
+#[derive(Deserialize)]
+struct Total {
+    value: u64,
+}
+
+#[derive(Deserialize)]
+struct Hit {
+    #[serde(rename = "_id")]
+    id: Option<String>,
+}
+
+/// A client for searches.
+#[derive(Debug)]
+pub(super) struct Client(Elastic);
+
+impl Client {
+    /// Creates the client without connecting.
+    pub(super) fn new(stores: &Stores) -> Result<Self, sluice_schemas::connect::ConnectError> {
+        Ok(Self(Elastic::new(stores)?))
+    }
+
+    /// Searches. The rows are all hits, and the first value is the identifier of the first one.
+    pub(super) async fn ask(&self, search: &Search, values: &Chosen<'_>) -> Result<Answer, QueryError> {
+        let found: Found = self.0.read(Method::POST, &search.path, Some(&search.body(values)?)).await?;
+        let rows = found.hits.total.map_or(found.hits.hits.len() as u64, |total| total.value);
+        let first = found.hits.hits.into_iter().next().and_then(|hit| hit.id);
+        Ok(Answer::Table { rows, first })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::question::Store;
+    use crate::question::custom::Statement;
+
+    #[test]
+    fn a_value_stays_inside_of_its_string() {
+        let statement = Statement::parse(Store::Elasticsearch, r#"{"query": {"match": {"body": "a $word"}}}"#).unwrap();
+        let search = Search { path: String::new(), pieces: statement.pieces };
+        let body = search.body(&Chosen::from([("word", "x\"}, \"size\": 9, \\")])).unwrap();
+        assert_eq!(body["query"]["match"]["body"], "a x\"}, \"size\": 9, \\");
+        assert_eq!(body.as_object().map(serde_json::Map::len), Some(1));
+    }
+}

@@ -1,0 +1,57 @@
+//! Why a question of a scenario's own can't be asked.
+
+use sluice_schemas::connect::ConnectError;
+
+use crate::question::custom::CustomQuestion;
+use crate::target::QueryError;
+
+/// A question that can't be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum CustomError {
+    /// Its store could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The store refuses it, or it is wrong in another way that the scenario's file can repair.
+    #[error("ask `{question}` ({place}): {why}")]
+    Refused {
+        /// Its name.
+        question: &'static str,
+        /// The file and line of its text.
+        place: String,
+        /// The store's message, or what is wrong.
+        why: String,
+    },
+}
+
+impl CustomError {
+    /// A question that its store, or the check before it, refuses.
+    pub(super) fn refused(question: &CustomQuestion, why: impl std::fmt::Display) -> Self {
+        Self::Refused { question: question.question.name(), place: question.place.clone(), why: why.to_string() }
+    }
+
+    /// The same error, about the values of a parameter.
+    pub(super) fn of_parameter(self, name: &str) -> Self {
+        match self {
+            Self::Refused { question, place, why } => {
+                Self::Refused { question, place, why: format!("read the values of its parameter \"{name}\": {why}") }
+            }
+            connect @ Self::Connect(_) => connect,
+        }
+    }
+
+    /// An error of a client while a question is prepared.
+    pub(super) fn query(question: &CustomQuestion, error: impl Into<QueryError>) -> Self {
+        match error.into() {
+            QueryError::Connect(error) => Self::Connect(error),
+            error => Self::refused(question, message(error)),
+        }
+    }
+}
+
+/// PostgreSQL's own message, without what the client adds.
+fn message(error: QueryError) -> String {
+    match error {
+        QueryError::Postgres(sqlx::Error::Database(error)) => format!("PostgreSQL says: {}", error.message()),
+        error => error.to_string(),
+    }
+}

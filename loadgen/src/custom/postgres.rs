@@ -1,0 +1,173 @@
+//! Questions to PostgreSQL: a prepared statement in a read-only transaction of the reader's role, of a tenant if the question names
+//! one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sluice_schemas::connect::{self, CONNECT_TIMEOUT, Role};
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use sluice_schemas::tenant;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, PgPool, Row as _, TypeInfo as _};
+use uuid::Uuid;
+
+use super::Chosen;
+use super::error::CustomError;
+use super::parameters::Parameters;
+use crate::question::Answer;
+use crate::question::custom::{CustomQuestion, Piece};
+use crate::target::{QueryError, waited};
+
+/// The store, as errors name it.
+const STORE: &str = "PostgreSQL";
+/// Starts a transaction in which PostgreSQL refuses every write.
+const BEGIN: &str = "BEGIN READ ONLY";
+/// The name under which a statement is prepared to learn the types of its parameters.
+const PREPARE: &str = "PREPARE sluice_question AS ";
+/// The types of its parameters, as the server writes them.
+const TYPES: &str = "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'sluice_question'";
+
+/// A question as it is sent.
+#[derive(Debug)]
+pub(super) struct Query {
+    database: String,
+    sql: String,
+    /// The parameters in the order of their numbers.
+    order: Vec<String>,
+    tenant: Option<String>,
+    /// Whether the first value is compared.
+    reads_value: bool,
+}
+
+impl Query {
+    /// The database that is asked.
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Lets the server check the text and say the types of the parameters; asks it once.
+    pub(super) async fn prepare(
+        question: &CustomQuestion,
+        parameters: &Parameters,
+        (stores, names): (&Stores, &Names),
+    ) -> Result<Self, CustomError> {
+        let failed = |error: sqlx::Error| CustomError::query(question, error);
+        let statement = question.statement().map_err(|error| CustomError::refused(question, error))?;
+        let order: Vec<String> = statement.parameters().into_iter().map(str::to_owned).collect();
+        let numbered = |written: &dyn Fn(usize) -> String| {
+            let number = |name: &String| order.iter().position(|known| known == name).unwrap_or_default();
+            let piece = |piece: &Piece| match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::Parameter(name) => written(number(name)),
+            };
+            statement.pieces.iter().map(piece).collect::<String>()
+        };
+        let database = question.database.clone().unwrap_or_else(|| names.database());
+        let mut connection = connect_once(stores, &database).await?;
+        let untyped = numbered(&|number| format!("${}", number + 1));
+        sqlx::raw_sql(AssertSqlSafe(format!("{PREPARE}{untyped}"))).execute(&mut connection).await.map_err(failed)?;
+        let types: Vec<String> = sqlx::query_scalar(TYPES).fetch_one(&mut connection).await.map_err(failed)?;
+        // Values are sent as text, so each is cast to the type that the server expects.
+        let cast = |number: usize| {
+            format!("CAST(${}::text AS {})", number + 1, types.get(number).map_or("text", String::as_str))
+        };
+        let query = Self {
+            database,
+            sql: numbered(&cast),
+            order,
+            tenant: question.tenant.clone(),
+            reads_value: question.expected.value.is_some(),
+        };
+        let asked = query.ask(&mut connection, &parameters.first()).await;
+        connection.close().await.map_err(failed)?;
+        match asked {
+            Ok(_) => Ok(query),
+            Err(QueryError::Unreadable { what, .. }) => Err(CustomError::refused(question, what)),
+            Err(error) => Err(CustomError::query(question, error)),
+        }
+    }
+
+    async fn ask(&self, connection: &mut PgConnection, values: &Chosen<'_>) -> Result<Answer, QueryError> {
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        if let Some(id) = self.tenant.as_deref().and_then(|name| values.get(name)) {
+            let no_tenant =
+                QueryError::Unreadable { store: STORE, what: "the value of the tenant's parameter is not a UUID" };
+            tenant::set(&mut transaction, Uuid::parse_str(id).map_err(|_| no_tenant)?).await?;
+        }
+        let mut query = sqlx::query(AssertSqlSafe(self.sql.as_str()));
+        for name in &self.order {
+            query = query.bind(values.get(name.as_str()).copied().unwrap_or_default());
+        }
+        let rows = query.fetch_all(&mut *transaction).await?;
+        transaction.commit().await?;
+        let first = rows.first().filter(|_| self.reads_value).map(first_value).transpose()?.flatten();
+        Ok(Answer::Table { rows: rows.len() as u64, first })
+    }
+}
+
+/// The first value of a row, as its type shows it.
+fn shown<'r, T>(row: &'r PgRow) -> Result<Option<String>, QueryError>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + ToString,
+{
+    Ok(row.try_get::<Option<T>, _>(0)?.map(|value| value.to_string()))
+}
+
+/// The first value of a row as text.
+fn first_value(row: &PgRow) -> Result<Option<String>, QueryError> {
+    let Some(column) = row.columns().first() else { return Ok(None) };
+    match column.type_info().name() {
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" => shown::<String>(row),
+        "BOOL" => shown::<bool>(row),
+        "INT2" => shown::<i16>(row),
+        "INT4" => shown::<i32>(row),
+        "INT8" => shown::<i64>(row),
+        "UUID" => shown::<Uuid>(row),
+        _ => {
+            let what = "its first column has a type that can't be compared with `expect.value`; cast it to text";
+            Err(QueryError::Unreadable { store: STORE, what })
+        }
+    }
+}
+
+/// Options of every connection: a transaction that doesn't say otherwise only reads.
+fn options(stores: &Stores, database: &str) -> PgConnectOptions {
+    connect::postgres_options(stores, database, Role::Reader).options([("default_transaction_read_only", "on")])
+}
+
+/// One connection, for what is done before the drive.
+pub(super) async fn connect_once(stores: &Stores, database: &str) -> Result<PgConnection, CustomError> {
+    Ok(connect::postgres_connection_with(stores, database, options(stores, database)).await?)
+}
+
+/// A pool for each database.
+#[derive(Debug)]
+pub(super) struct Pools(BTreeMap<String, PgPool>);
+
+impl Pools {
+    /// Opens half of each pool, which proves that the store responds.
+    pub(super) async fn connect(
+        stores: &Stores,
+        databases: BTreeSet<&str>,
+        connections: u32,
+    ) -> Result<Self, QueryError> {
+        let mut pools = BTreeMap::new();
+        for database in databases {
+            let pool = PgPoolOptions::new()
+                .min_connections(connections.div_ceil(2))
+                .max_connections(connections)
+                .acquire_timeout(CONNECT_TIMEOUT * 6)
+                .test_before_acquire(false);
+            pools.insert(database.to_owned(), pool.connect_with(options(stores, database)).await?);
+        }
+        Ok(Self(pools))
+    }
+
+    /// Asks in a transaction of its own.
+    pub(super) async fn ask(&self, query: &Query, values: &Chosen<'_>) -> Result<Answer, QueryError> {
+        let unknown = QueryError::Unreadable { store: STORE, what: "a database without connections" };
+        let pool = self.0.get(&query.database).ok_or(unknown)?;
+        let mut connection = waited::count(pool.acquire()).await?;
+        query.ask(&mut connection, values).await
+    }
+}

@@ -1,0 +1,146 @@
+//! Questions to the cache cluster of Redis: one command each, which the server itself must flag as a read.
+
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, Value};
+use sluice_schemas::connect;
+use sluice_schemas::stores::Stores;
+
+use super::Chosen;
+use super::error::CustomError;
+use super::parameters::Parameters;
+use crate::question::Answer;
+use crate::question::custom::{CustomQuestion, Piece, Statement};
+use crate::target::QueryError;
+
+/// A command as it is sent.
+#[derive(Debug)]
+pub(super) struct Command {
+    /// Its words, each in pieces.
+    words: Vec<Vec<Piece>>,
+}
+
+impl Command {
+    /// Asks the server whether the command is a read, and then once for its answer, so that the server checks its words.
+    pub(super) async fn prepare(
+        question: &CustomQuestion,
+        parameters: &Parameters,
+        stores: &Stores,
+    ) -> Result<Self, CustomError> {
+        let refused = |why: String| CustomError::refused(question, why);
+        let words = words(&question.text).ok_or_else(|| refused("a quote does not end; close it".to_owned()))?;
+        let Some(name) = words.first().filter(|name| !name.contains('$')) else {
+            return Err(refused("it does not begin with a command; write one, such as GET user:$id".to_owned()));
+        };
+        let node = stores.redis.cache.first().map_or("", String::as_str);
+        let mut connection = connect::redis_node("Redis (cache)", node).await?;
+        let info: Value = redis::cmd("COMMAND")
+            .arg("INFO")
+            .arg(name)
+            .query_async(&mut connection)
+            .await
+            .map_err(|error| CustomError::query(question, error))?;
+        let flags = flags(&info).ok_or_else(|| refused(format!("Redis knows no command {name}; correct it")))?;
+        if !flags.iter().any(|flag| flag == "readonly") || flags.iter().any(|flag| flag == "write") {
+            return Err(refused(format!(
+                "{name} is not a read by the flags of COMMAND INFO, and a question never writes; ask with a command that is"
+            )));
+        }
+        let pieces =
+            |word: &String| Statement::parse(question.question.store(), word).map(|statement| statement.pieces);
+        let words = words.iter().map(pieces).collect::<Result<_, _>>().map_err(|error| refused(error.to_string()))?;
+        let command = Self { words };
+        let asked = async { Client::connect(stores).await?.ask(&command, &parameters.first()).await };
+        asked.await.map_err(|error| CustomError::query(question, error))?;
+        Ok(command)
+    }
+
+    fn with(&self, values: &Chosen<'_>) -> Cmd {
+        let mut command = Cmd::new();
+        for word in &self.words {
+            let piece = |piece: &Piece| match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::Parameter(name) => values.get(name.as_str()).copied().unwrap_or_default().to_owned(),
+            };
+            command.arg(word.iter().map(piece).collect::<String>());
+        }
+        command
+    }
+}
+
+/// The words of a command, separated by blanks; those in single quotes contain them. `None` if a quote does not end.
+fn words(text: &str) -> Option<Vec<String>> {
+    let (mut words, mut rest) = (Vec::new(), text.trim());
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('\'') {
+            Some(quoted) => quoted.split_once('\'')?,
+            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    Some(words)
+}
+
+/// The flags in the answer to COMMAND INFO; `None` if the command is unknown.
+fn flags(info: &Value) -> Option<Vec<String>> {
+    let Value::Array(commands) = info else { return None };
+    let Some(Value::Array(command)) = commands.first() else { return None };
+    let (Value::Array(flags) | Value::Set(flags)) = command.get(2)? else { return None };
+    Some(flags.iter().filter_map(text).collect())
+}
+
+/// A connection to the cache cluster.
+#[derive(Clone)]
+pub(super) struct Client(ClusterConnection);
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects.
+    pub(super) async fn connect(stores: &Stores) -> Result<Self, QueryError> {
+        Ok(Self(connect::redis_cache(stores).await?))
+    }
+
+    /// Sends the command. No value is no row, a list has a row for each element, anything else is one row.
+    pub(super) async fn ask(&self, command: &Command, values: &Chosen<'_>) -> Result<Answer, QueryError> {
+        let value: Value = command.with(values).query_async(&mut self.0.clone()).await?;
+        let rows = match &value {
+            Value::Nil => 0,
+            Value::Array(elements) | Value::Set(elements) => elements.len() as u64,
+            Value::Map(entries) => entries.len() as u64,
+            _ => 1,
+        };
+        Ok(Answer::Table { rows, first: text(&value) })
+    }
+}
+
+/// The first text in a value.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Double(number) => Some(number.to_string()),
+        Value::Boolean(value) => Some(value.to_string()),
+        Value::Array(values) | Value::Set(values) => values.first().and_then(text),
+        Value::Map(entries) => entries.first().and_then(|(_, value)| text(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_separated_by_blanks_outside_of_quotes() {
+        let some = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        assert_eq!(words(" GET  user:$id "), some(&["GET", "user:$id"]));
+        assert_eq!(words("FT.SEARCH idx '@name: $a b'"), some(&["FT.SEARCH", "idx", "@name: $a b"]));
+        assert_eq!(words("GET 'a"), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Where the values of a parameter come from. Only CSV files are read here; what stores hold is sampled elsewhere.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::question::Store;
+
+/// Maximum number of values of a parameter.
+const MAX_VALUES: usize = 1_000_000;
+
+/// Where the values of a parameter come from. Parameters of one question with the same file, query or table come from the same
+/// row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The values themselves.
+    Values(Vec<String>),
+    /// A column of a CSV file with a header.
+    Csv {
+        /// The file, as the scenario's file finds it.
+        file: String,
+        /// The name in the header.
+        column: String,
+    },
+    /// A column of a query's result.
+    Query {
+        /// PostgreSQL or ClickHouse.
+        store: Store,
+        /// The text.
+        text: String,
+        /// The name of the column.
+        column: String,
+    },
+    /// A column of a table.
+    Table {
+        /// PostgreSQL or ClickHouse.
+        store: Store,
+        /// The table, with its schema or database if it is not the default one.
+        table: String,
+        /// The name of the column.
+        column: String,
+    },
+}
+
+impl Source {
+    /// What rows it takes its values from: sources with the same rows share them.
+    pub fn rows(&self) -> String {
+        match self {
+            Self::Values(values) => format!("values {values:?}"),
+            Self::Csv { file, .. } => format!("csv {file}"),
+            Self::Query { store, text, .. } => format!("query {} {text}", store.as_str()),
+            Self::Table { store, table, .. } => format!("table {} {table}", store.as_str()),
+        }
+    }
+}
+
+/// The values of one parameter.
+pub type Values = Vec<String>;
+
+/// The values of a column of a CSV file. The error fits after the name of the file.
+pub fn read_csv(file: &Path, column: &str) -> Result<Values, String> {
+    let broken = |error: csv::Error| match error.kind() {
+        csv::ErrorKind::Io(error) => format!("{error}; name an existing file"),
+        _ => format!("it is not CSV: {error}"),
+    };
+    let mut reader = csv::Reader::from_path(file).map_err(broken)?;
+    let header = reader.headers().map_err(broken)?.clone();
+    let index = header.iter().position(|name| name == column).ok_or_else(|| {
+        let known: Vec<&str> = header.iter().collect();
+        format!("it has no column \"{column}\"; its first line names {}", known.join(", "))
+    })?;
+    let mut values = Vec::new();
+    for record in reader.records() {
+        values.push(record.map_err(broken)?.get(index).unwrap_or_default().to_owned());
+        if values.len() > MAX_VALUES {
+            return Err(format!("it has more than {MAX_VALUES} rows; use fewer"));
+        }
+    }
+    if values.is_empty() {
+        return Err("it has no rows after its header; add at least one".to_owned());
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_read_by_its_name_in_the_header() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("customers.csv");
+        std::fs::write(&file, "id,name\n1,\"Ann, B.\"\n2,\"x\"\"y\"\n").unwrap();
+        assert_eq!(read_csv(&file, "name").unwrap(), ["Ann, B.", "x\"y"]);
+        assert_eq!(read_csv(&file, "nam").unwrap_err(), "it has no column \"nam\"; its first line names id, name");
+        std::fs::write(&file, "id,name\n").unwrap();
+        assert!(read_csv(&file, "id").unwrap_err().starts_with("it has no rows"));
+        std::fs::write(&file, "id,name\n1\n").unwrap();
+        assert!(read_csv(&file, "id").unwrap_err().starts_with("it is not CSV"));
+        assert!(read_csv(&folder.path().join("none.csv"), "id").unwrap_err().ends_with("name an existing file"));
+    }
+}

@@ -1,0 +1,276 @@
+//! The text of a question: its parameters, and whether it only reads. Stores enforce the latter as well; this check names the
+//! line before anything runs. A text that it can't be sure of is refused.
+
+use std::collections::BTreeSet;
+
+use crate::question::Store;
+
+/// A text in pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// The pieces in order.
+    pub pieces: Vec<Piece>,
+}
+
+/// A piece of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Text that is sent as it is.
+    Text(String),
+    /// A parameter, by its name.
+    Parameter(String),
+}
+
+/// Why a text can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StatementError {
+    /// The text does something else than reading.
+    #[error("{word} is not a read, and a question never writes; {advice}")]
+    Writes {
+        /// The word that says so.
+        word: String,
+        /// What to write.
+        advice: &'static str,
+    },
+    /// The text has several statements.
+    #[error("it has more than one statement; write one question for each")]
+    Several,
+    /// The text has no statement.
+    #[error("it is empty; write what to ask")]
+    Empty,
+    /// The text is not JSON.
+    #[error("it is not the JSON of a search: {0}")]
+    NotJson(String),
+    /// A quote or a comment does not end.
+    #[error("a quote or a comment does not end; close it")]
+    Unclosed,
+    /// A backslash in quotes.
+    #[error("it has a backslash in quotes, which not every store reads alike; use a parameter instead")]
+    Backslash,
+    /// Text between dollar signs.
+    #[error("it has a text in dollar signs; write it in single quotes")]
+    DollarQuote,
+}
+
+const READ_SQL: &str = "ask with SELECT or WITH";
+const READ_POSTGRES: &str = "ask with SELECT, WITH, TABLE or VALUES";
+const NAME: &str = "ask without it, or put it in double quotes if it is a name";
+/// Words that change something, anywhere in a statement. In double quotes they are names.
+const WRITE_WORDS: [&str; 13] = [
+    "INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "TRUNCATE", "CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "COPY",
+    "CALL",
+];
+/// The word with which ClickHouse's answer would change its form; the client chooses it.
+const FORMAT: &str = "FORMAT";
+
+impl Statement {
+    /// Reads the text of a question to a store.
+    pub fn parse(store: Store, text: &str) -> Result<Self, StatementError> {
+        if text.trim().is_empty() {
+            return Err(StatementError::Empty);
+        }
+        match store {
+            Store::Postgres => sql(text, &["SELECT", "WITH", "TABLE", "VALUES"], READ_POSTGRES, true),
+            Store::Clickhouse => sql(text, &["SELECT", "WITH"], READ_SQL, false),
+            Store::Redis => Ok(Self { pieces: dollars(text) }),
+            Store::Elasticsearch => match serde_json::from_str::<serde_json::Map<_, _>>(text) {
+                Ok(_) => Ok(Self { pieces: dollars(text) }),
+                Err(error) => Err(StatementError::NotJson(error.to_string())),
+            },
+        }
+    }
+
+    /// The names of all parameters.
+    pub fn parameters(&self) -> BTreeSet<&str> {
+        let pieces = self.pieces.iter();
+        pieces
+            .filter_map(|piece| match piece {
+                Piece::Parameter(name) => Some(name.as_str()),
+                Piece::Text(_) => None,
+            })
+            .collect()
+    }
+}
+
+/// Splits at `$name`.
+fn dollars(text: &str) -> Vec<Piece> {
+    let mut pieces = Pieces::default();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        pieces.text(&rest[..at]);
+        let length = name_length(&rest[at + 1..]);
+        match length {
+            0 => pieces.text("$"),
+            _ => pieces.parameter(&rest[at + 1..=at + length]),
+        }
+        rest = &rest[at + 1 + length..];
+    }
+    pieces.text(rest);
+    pieces.0
+}
+
+/// Length of the name at the start of a text; 0 if there is none.
+fn name_length(text: &str) -> usize {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if text.starts_with(|c: char| c.is_ascii_digit()) { 0 } else { text.find(|c| !is_part(c)).unwrap_or(text.len()) }
+}
+
+/// Splits SQL at its parameters, `$name` or `{name:Type}`, outside of quotes and comments, and checks its words.
+fn sql(text: &str, starts: &[&str], advice: &'static str, is_postgres: bool) -> Result<Statement, StatementError> {
+    let text = text.trim().trim_end_matches(';').trim_end();
+    let (mut pieces, mut rest, mut words) = (Pieces::default(), text, Vec::new());
+    while !rest.is_empty() {
+        let (token, after) = token(rest, is_postgres)?;
+        match token {
+            Token::Parameter(name) => pieces.parameter(name),
+            Token::Word => words.push(rest[..rest.len() - after.len()].to_ascii_uppercase()),
+            Token::Other => {}
+        }
+        // ClickHouse itself puts values in the place of its parameters.
+        if !(is_postgres && matches!(token, Token::Parameter(_))) {
+            pieces.text(&rest[..rest.len() - after.len()]);
+        }
+        rest = after;
+    }
+    let first = words.first().ok_or(StatementError::Empty)?;
+    if !starts.contains(&first.as_str()) {
+        return Err(StatementError::Writes { word: first.clone(), advice });
+    }
+    let is_write = |word: &&String| WRITE_WORDS.contains(&word.as_str()) || (!is_postgres && *word == FORMAT);
+    match words.iter().find(is_write) {
+        Some(word) => Err(StatementError::Writes { word: word.clone(), advice: NAME }),
+        None => Ok(Statement { pieces: pieces.0 }),
+    }
+}
+
+/// A part of SQL that is read at once.
+enum Token<'a> {
+    /// A parameter, by its name.
+    Parameter(&'a str),
+    /// A keyword or a name without quotes.
+    Word,
+    /// Anything else: a text in quotes, a comment, a sign.
+    Other,
+}
+
+/// The first token of SQL, and what follows it. What one of the two stores might read as code is never skipped.
+fn token(text: &str, is_postgres: bool) -> Result<(Token<'_>, &str), StatementError> {
+    let other = |length: usize| Ok((Token::Other, &text[length..]));
+    let name = |start: usize| &text[start..start + name_length(&text[start..])];
+    match text.chars().next() {
+        Some(quote @ ('\'' | '"')) => other(quoted(text, quote)?),
+        Some('`') if !is_postgres => other(quoted(text, '`')?),
+        Some('-') if text.starts_with("--") => other(text.find(['\n', '\r']).unwrap_or(text.len())),
+        Some('/') if text.starts_with("/*") => other(text.find("*/").ok_or(StatementError::Unclosed)? + 2),
+        Some(';') => Err(StatementError::Several),
+        Some('$') if is_postgres => match (name(1), &text[1 + name(1).len()..]) {
+            (_, after) if after.starts_with('$') => Err(StatementError::DollarQuote),
+            ("", _) => other(1),
+            (name, after) => Ok((Token::Parameter(name), after)),
+        },
+        Some('{') if !is_postgres && !name(1).is_empty() && text[1 + name(1).len()..].starts_with(':') => {
+            let end = text.find('}').ok_or(StatementError::Unclosed)?;
+            Ok((Token::Parameter(name(1)), &text[end + 1..]))
+        }
+        _ if !name(0).is_empty() => Ok((Token::Word, &text[name(0).len()..])),
+        first => other(first.map_or(0, char::len_utf8)),
+    }
+}
+
+/// Length of a text in quotes. A doubled quote inside ends one text and begins the next, which comes to the same.
+fn quoted(text: &str, quote: char) -> Result<usize, StatementError> {
+    let body = &text[1..];
+    let end = body.find(quote).ok_or(StatementError::Unclosed)?;
+    if body[..end].contains('\\') {
+        // Whether a backslash escapes the quote depends on the store and its settings.
+        return Err(StatementError::Backslash);
+    }
+    Ok(end + 2)
+}
+
+#[derive(Default)]
+struct Pieces(Vec<Piece>);
+
+impl Pieces {
+    fn text(&mut self, more: &str) {
+        match self.0.last_mut() {
+            _ if more.is_empty() => {}
+            Some(Piece::Text(text)) => text.push_str(more),
+            _ => self.0.push(Piece::Text(more.to_owned())),
+        }
+    }
+
+    fn parameter(&mut self, name: &str) {
+        self.0.push(Piece::Parameter(name.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(store: Store, text: &str) -> Result<Vec<Piece>, StatementError> {
+        Statement::parse(store, text).map(|statement| statement.pieces)
+    }
+
+    fn text(text: &str) -> Piece {
+        Piece::Text(text.to_owned())
+    }
+
+    fn parameter(name: &str) -> Piece {
+        Piece::Parameter(name.to_owned())
+    }
+
+    #[test]
+    fn parameters_are_found_outside_of_quotes_and_comments() {
+        let sql = "SELECT '$a', \"$b\" -- $c\n/* $d */ FROM t WHERE id = $id::uuid AND n > $1;";
+        let expected = [
+            text("SELECT '$a', \"$b\" -- $c\n/* $d */ FROM t WHERE id = "),
+            parameter("id"),
+            text("::uuid AND n > $1"),
+        ];
+        assert_eq!(parse(Store::Postgres, sql).unwrap(), expected);
+        let pieces = parse(Store::Clickhouse, "SELECT {a:UInt64}, map{}").unwrap();
+        assert_eq!(pieces, [text("SELECT "), parameter("a"), text("{a:UInt64}, map{}")]);
+        let pieces = parse(Store::Redis, "JSON.GET ctx:$id $.name $").unwrap();
+        assert_eq!(pieces, [text("JSON.GET ctx:"), parameter("id"), text(" $.name $")]);
+    }
+
+    #[test]
+    fn everything_but_a_read_is_refused() {
+        let postgres = |text| parse(Store::Postgres, text);
+        for write in [
+            "DELETE FROM t",
+            "with gone as (delete from t returning 1) select * from gone",
+            "SELECT * INTO copy FROM t",
+            "EXPLAIN ANALYZE DELETE FROM t",
+            "SET transaction_read_only = off",
+            "COPY t TO '/x'",
+            "/* SELECT */ UPDATE t SET a = 1",
+            "SELECT 1; DELETE FROM t",
+            "SELECT 'a\\'; DELETE FROM t; --'",
+            "SELECT $$ $$",
+            "SELECT 1 -- a\rDELETE FROM t",
+            "SELECT 1 `; DELETE FROM t; SELECT `2",
+            "SELECT 'a",
+            "-- nothing",
+            "",
+        ] {
+            assert!(postgres(write).is_err(), "{write}");
+        }
+        for write in
+            ["INSERT INTO t VALUES (1)", "SELECT 1 INTO OUTFILE 'x'", "OPTIMIZE TABLE t", "SELECT 1 FORMAT Null"]
+        {
+            assert!(parse(Store::Clickhouse, write).is_err(), "{write}");
+        }
+        assert!(parse(Store::Elasticsearch, "{\"query\": ").is_err() && parse(Store::Elasticsearch, "[]").is_err());
+        let error = postgres("DELETE FROM t").unwrap_err().to_string();
+        assert_eq!(error, "DELETE is not a read, and a question never writes; ask with SELECT, WITH, TABLE or VALUES");
+    }
+
+    #[test]
+    fn words_of_writes_in_quotes_are_texts_and_names() {
+        assert!(parse(Store::Postgres, "SELECT \"update\", 'delete; it''s' FROM t").is_ok());
+        assert!(parse(Store::Postgres, "TABLE t").is_ok() && parse(Store::Postgres, "values (1)").is_ok());
+    }
+}

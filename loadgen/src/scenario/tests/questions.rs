@@ -1,0 +1,93 @@
+//! Questions of a scenario's own, in a scenario without a population.
+
+use super::*;
+use crate::question::custom::{Rows, Source};
+use crate::scenario::Access;
+
+const DEPLOYED: &str = r#"
+name = "deployed"
+include = ["questions/all.toml"]
+[time]
+replayed_in = "1 min"
+[probes]
+open_invoices = "40/s"
+[[users]]
+name = "agents"
+count = 2
+think_time = "1 s"
+questions = { open_invoices = 1 }
+[[slo]]
+name = "invoices"
+objective = "95 %"
+within = "100 ms"
+questions = ["open_invoices"]
+"#;
+
+const QUESTIONS: &str = r#"
+[question.open_invoices]
+store = "postgres"
+text = "SELECT 1 WHERE $id = '1'"
+parameters = { id = { csv = "ids.csv", column = "id" } }
+expect = { rows = "at least 1" }
+"#;
+
+fn read(scenario: &str, questions: &str) -> Result<Scenario, ScenarioError> {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    std::fs::create_dir(folder.path().join("questions")).unwrap();
+    write("deployed.toml", scenario);
+    write("questions/all.toml", questions);
+    write("questions/ids.csv", "id\n1\n");
+    Scenario::read(&folder.path().join("deployed.toml"))
+}
+
+#[test]
+fn a_question_is_read_with_its_file_and_is_asked_judged_and_reported_by_its_name() {
+    let scenario = read(DEPLOYED, QUESTIONS).unwrap();
+    let own = &scenario.questions[0];
+    let question = Question::Custom(own.question);
+    assert_eq!(
+        (question.as_str(), question.store(), own.expected.rows),
+        ("open_invoices", Store::Postgres, Some(Rows::AtLeast(1)))
+    );
+    assert!(own.place.ends_with("questions/all.toml:4"), "{}", own.place);
+    assert!(matches!(&own.parameters["id"], Source::Csv { file, .. } if file.ends_with("questions/ids.csv")));
+    assert_eq!(scenario.probes.keys().chain(scenario.users[0].questions.keys()).collect::<Vec<_>>(), [&question; 2]);
+    assert_eq!(scenario.slos[0].questions, [question]);
+    assert!(!scenario.describes_population);
+    let json = serde_json::to_value(&scenario).unwrap();
+    assert_eq!(json["probes"]["postgres/open_invoices"], 40.0);
+    assert_eq!(serde_json::from_value::<Scenario>(json).unwrap(), scenario);
+}
+
+#[test]
+fn a_population_is_described_as_a_whole_or_not_at_all() {
+    let half = DEPLOYED.replace("[probes]", "[population]\ntenants = 1\ncustomers = 5\n[probes]");
+    let error = read(&half, QUESTIONS).unwrap_err().to_string();
+    assert!(error.contains("missing key"), "{error}");
+}
+
+#[test]
+fn a_read_only_run_refuses_each_question_and_slo_that_writes_with_its_line() {
+    let commits = "[[slo]]\nname = \"written\"\nof = \"commits\"\nobjective = \"95 %\"\nwithin = \"1 s\"\n";
+    let text = format!("{SMOKE}\n{commits}");
+    let read = |access| Scenario::parse_with(&text, "smoke.toml", &[], access);
+    assert!(read(None).is_ok() && read(Some(Access::ReadWrite)).is_ok());
+    let mistakes = read(Some(Access::ReadOnly)).unwrap_err();
+    let mistakes: Vec<String> = mistakes.iter().map(ScenarioError::at_its_place).collect();
+    insta::assert_snapshot!(mistakes.join("\n"), @r#"
+    smoke.toml:42: `probes`: asking "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit" may write to the store, and this run only reads; use a scenario that asks none of these
+    smoke.toml:104: `slo`: "written" is about records that are written, and this run only reads; use a scenario without it
+    "#);
+}
+
+#[test]
+fn a_scenario_fits_the_accesses_that_it_can_be_read_for() {
+    let smoke = smoke();
+    assert!(smoke.fits(Access::ReadWrite) && !smoke.fits(Access::ReadOnly));
+    let reads = |question: &Question| !question.writes();
+    let asked = smoke.probes.clone().into_iter().filter(|(question, _)| reads(question)).collect();
+    assert!(Scenario { probes: asked, ..smoke }.fits(Access::ReadOnly));
+    let deployed = read(DEPLOYED, QUESTIONS).unwrap();
+    assert!(deployed.fits(Access::ReadOnly) && !deployed.fits(Access::ReadWrite));
+}
