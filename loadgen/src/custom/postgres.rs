@@ -1,5 +1,5 @@
-//! Questions to PostgreSQL: a prepared statement in a read-only transaction of the reader's role, of a tenant if the question names
-//! one.
+//! Questions to PostgreSQL: a prepared statement of the reader's role in a session that only reads; in a transaction of a tenant if
+//! the question names one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,8 @@ use crate::target::{QueryError, waited};
 
 /// The store, as errors name it.
 const STORE: &str = "PostgreSQL";
+/// Whether transactions of the session only read. A proxy may have left the setting out.
+const READS_ONLY: &str = "SELECT current_setting('default_transaction_read_only')::bool";
 /// Starts a transaction in which PostgreSQL refuses every write.
 const BEGIN: &str = "BEGIN READ ONLY";
 /// The name under which a statement is prepared to learn the types of its parameters.
@@ -35,6 +37,8 @@ pub(super) struct Query {
     /// The parameters in the order of their numbers.
     order: Vec<String>,
     tenant: Option<String>,
+    /// Whether the session itself refuses every write. Otherwise each transaction says it, which takes two more round trips.
+    session_reads_only: bool,
     /// Whether the first value is compared.
     reads_value: bool,
 }
@@ -67,6 +71,7 @@ impl Query {
         let untyped = numbered(&|number| format!("${}", number + 1));
         sqlx::raw_sql(AssertSqlSafe(format!("{PREPARE}{untyped}"))).execute(&mut connection).await.map_err(failed)?;
         let types: Vec<String> = sqlx::query_scalar(TYPES).fetch_one(&mut connection).await.map_err(failed)?;
+        let session_reads_only = sqlx::query_scalar(READS_ONLY).fetch_one(&mut connection).await.map_err(failed)?;
         // Values are sent as text, so each is cast to the type that the server expects.
         let cast = |number: usize| {
             format!("CAST(${}::text AS {})", number + 1, types.get(number).map_or("text", String::as_str))
@@ -76,6 +81,7 @@ impl Query {
             sql: numbered(&cast),
             order,
             tenant: question.tenant.clone(),
+            session_reads_only,
             reads_value: question.expected.value.is_some(),
         };
         let asked = query.ask(&mut connection, &parameters.first()).await;
@@ -88,20 +94,29 @@ impl Query {
     }
 
     async fn ask(&self, connection: &mut PgConnection, values: &Chosen<'_>) -> Result<Answer, QueryError> {
-        let mut transaction = connection.begin_with(BEGIN).await?;
-        if let Some(id) = self.tenant.as_deref().and_then(|name| values.get(name)) {
-            let no_tenant =
-                QueryError::Unreadable { store: STORE, what: "the value of the tenant's parameter is not a UUID" };
-            tenant::set(&mut transaction, Uuid::parse_str(id).map_err(|_| no_tenant)?).await?;
-        }
+        let rows = if self.tenant.is_none() && self.session_reads_only {
+            self.rows(connection, values).await?
+        } else {
+            let mut transaction = connection.begin_with(BEGIN).await?;
+            if let Some(id) = self.tenant.as_deref().and_then(|name| values.get(name)) {
+                let no_tenant =
+                    QueryError::Unreadable { store: STORE, what: "the value of the tenant's parameter is not a UUID" };
+                tenant::set(&mut transaction, Uuid::parse_str(id).map_err(|_| no_tenant)?).await?;
+            }
+            let rows = self.rows(&mut transaction, values).await?;
+            transaction.commit().await?;
+            rows
+        };
+        let first = rows.first().filter(|_| self.reads_value).map(first_value).transpose()?.flatten();
+        Ok(Answer::Table { rows: rows.len() as u64, first })
+    }
+
+    async fn rows(&self, connection: &mut PgConnection, values: &Chosen<'_>) -> Result<Vec<PgRow>, sqlx::Error> {
         let mut query = sqlx::query(AssertSqlSafe(self.sql.as_str()));
         for name in &self.order {
             query = query.bind(values.get(name.as_str()).copied().unwrap_or_default());
         }
-        let rows = query.fetch_all(&mut *transaction).await?;
-        transaction.commit().await?;
-        let first = rows.first().filter(|_| self.reads_value).map(first_value).transpose()?.flatten();
-        Ok(Answer::Table { rows: rows.len() as u64, first })
+        query.fetch_all(connection).await
     }
 }
 

@@ -56,9 +56,21 @@ const READ_SQL: &str = "ask with SELECT or WITH";
 const READ_POSTGRES: &str = "ask with SELECT, WITH, TABLE or VALUES";
 const NAME: &str = "ask without it, or put it in double quotes if it is a name";
 /// Words that change something, anywhere in a statement. In double quotes they are names.
-const WRITE_WORDS: [&str; 13] = [
-    "INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "TRUNCATE", "CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "COPY",
+const WRITE_WORDS: [&str; 14] = [
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "MERGE",
+    "INTO",
+    "TRUNCATE",
+    "CREATE",
+    "ALTER",
+    "DROP",
+    "GRANT",
+    "REVOKE",
+    "COPY",
     "CALL",
+    "SET_CONFIG",
 ];
 /// The word with which ClickHouse's answer would change its form; the client chooses it.
 const FORMAT: &str = "FORMAT";
