@@ -6,6 +6,7 @@
 //! - [`rates`]: rates over time; `stages`: factors on the rates of a drive; `types`: the values of a checked scenario
 //! - `units`, `forms`: values as people write them; `raw`, `schema`: a file as it is written, and its JSON schema
 //! - `source`, `merge`: the texts of a scenario, and what they say together
+//! - `yaml`, `openslo`: SLOs in OpenSLO files
 //! - `names`, `questions`, `users`, `shape`, `access`, `check`: the checks
 
 mod access;
@@ -14,6 +15,7 @@ mod error;
 mod forms;
 mod merge;
 mod names;
+mod openslo;
 mod questions;
 pub(crate) mod rates;
 mod raw;
@@ -24,6 +26,7 @@ mod stages;
 mod types;
 mod units;
 mod users;
+mod yaml;
 
 use std::path::Path;
 
@@ -83,8 +86,9 @@ fn assemble(
     // The scenario's own file comes first in the source, since a key that is missing is missing there.
     let precedence: Vec<usize> =
         (1..=included.len()).chain([0]).chain(included.len() + 1..=included.len() + set.len()).collect();
-    let source = Source::new(std::iter::once(file).chain(included).chain(set).collect());
-    let raw = merge::merged(&source, &precedence).map_err(one)?;
+    let mut source = Source::new(std::iter::once(file).chain(included).chain(set).collect());
+    let mut raw = merge::merged(&source, &precedence).map_err(one)?;
+    openslo::read(&mut raw, &mut source, folder.is_some()).map_err(one)?;
     check::check(&raw, access, &source)
 }
 

@@ -52,6 +52,10 @@ pub(super) struct Raw {
     /// The SLOs that are judged.
     #[serde(default)]
     pub slo: Vec<Slo>,
+    /// OpenSLO files with more of them, relative to this one.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub slo_files: Vec<Text>,
     /// The availability of each store that is judged.
     pub availability: Option<Availability>,
     /// Time-outs of answers by store, from the intended start.

@@ -48,6 +48,30 @@ impl Source {
         Self { parts, mistakes: RefCell::default() }
     }
 
+    /// Adds a part at the end, and returns the position of its first byte.
+    pub(super) fn push(&mut self, part: Part) -> usize {
+        let start = self.parts.iter().map(|part| part.text.len() + 1).sum();
+        self.parts.push(part);
+        start
+    }
+
+    /// The folder of the file that contains a text; the current one for a text that is set on the command line.
+    pub(super) fn folder_of(&self, at: &Text) -> Option<PathBuf> {
+        let (_, part) = self.part_at(at.span().start)?;
+        let folder = Path::new(&part.name).parent().filter(|_| part.has_lines);
+        Some(folder.map_or_else(PathBuf::new, Path::to_path_buf))
+    }
+
+    /// Whether a text is set on the command line.
+    pub(super) fn is_set(&self, at: &Text) -> bool {
+        self.part_at(at.span().start).is_some_and(|(_, part)| !part.has_lines)
+    }
+
+    /// The part that contains a position, with the position of its first byte.
+    fn part_at(&self, position: usize) -> Option<(usize, &Part)> {
+        self.parts().take_while(|(start, _)| *start <= position).last()
+    }
+
     /// Each part with the position of its first byte.
     pub(super) fn parts(&self) -> impl Iterator<Item = (usize, &Part)> {
         let mut start = 0;
@@ -61,8 +85,7 @@ impl Source {
 
     /// An error about the text at `span`.
     pub(super) fn error(&self, span: Range<usize>, message: impl std::fmt::Display) -> ScenarioError {
-        let part = self.parts().take_while(|(start, _)| *start <= span.start).last();
-        part.map_or_else(
+        self.part_at(span.start).map_or_else(
             || ScenarioError { file: String::new(), line: None, message: message.to_string() },
             |(start, part)| part.error(span.start - start, &message),
         )

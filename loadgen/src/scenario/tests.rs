@@ -8,6 +8,7 @@ use super::*;
 use crate::question::{Question, Store};
 
 mod files;
+mod openslo;
 mod questions;
 mod shape;
 
