@@ -8,11 +8,13 @@
 //! - `loops`, `engine`, `timer`: threads that each ask a share of the questions, at their intended starts
 //! - `probes`, `merge`: the questions in order of their intended starts
 //! - `users`: users who ask one question at a time
+//! - `bounds`: what the drive adds to the expected answers of live questions
 //! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it
 //! - [`null`]: the generator alone, to measure it
 //! - `vitals`, `priority`: what the generator got from its machine, and its threads' priority
 
+mod bounds;
 mod checks;
 mod clock;
 mod commits;
@@ -50,6 +52,7 @@ use crate::run_context::RunContext;
 use crate::scenario::Access;
 use crate::shards::ShardsError;
 use crate::target::QueryError;
+use bounds::Bounds;
 use checks::Reply;
 use clock::Clock;
 use commits::Commits;
@@ -182,14 +185,16 @@ async fn writers(context: RunContext<'_>) -> Result<Option<PgPool>, DriveError> 
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     let RunContext { stores, names, scenario, plan, own, access, .. } = context;
-    let population = plan.population().clone();
-    let oracle = tokio::task::spawn_blocking(move || Oracle::new(&population));
+    let (of_oracle, of_bounds, shard) = (Arc::clone(plan), Arc::clone(plan), context.shard());
+    let oracle = tokio::task::spawn_blocking(move || Oracle::new(of_oracle.population()));
+    let bounds = tokio::task::spawn_blocking(move || Bounds::new(&of_bounds, shard));
     let tenants = plan.population().tenants().len();
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
         shard: context.shard(),
         oracle: join(oracle).await,
+        bounds: join(bounds).await,
         own: Arc::clone(own),
         access,
         producer: match access {

@@ -20,7 +20,9 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
+use sluice_schemas::records::{
+    AgentMetric, Channel, Communication, CommunicationEvent, CustomerInteraction, EventType,
+};
 
 use crate::{
     population::{Era, Population, trial_seed},
@@ -181,6 +183,23 @@ impl Plan {
         let event = |step| self.population.event(Era::Drive, tenant, index, &lifecycle, step);
         let planned = |(step, at): (usize, _)| Planned { at, tenant, record: event(step) };
         lifecycle.steps().iter().map(|step| self.at(tenant, step.millis)).enumerate().map(planned).collect()
+    }
+
+    /// When each event of communication `index` starts, its channel and type, and its timestamp, in order of time.
+    pub(crate) fn event_starts(
+        &self,
+        tenant: usize,
+        index: u64,
+    ) -> Vec<(Duration, (Channel, EventType), DateTime<Utc>)> {
+        let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
+        let (channel, drive) = (lifecycle.channel, self.population.driven_period());
+        let steps = lifecycle.steps().iter();
+        steps.map(|step| (self.at(tenant, step.millis), (channel, step.event), drive.at(step.millis))).collect()
+    }
+
+    /// The scenario.
+    pub(crate) fn scenario(&self) -> &Scenario {
+        &self.scenario
     }
 
     /// Interactions of communication `index`, in order of time.

@@ -212,15 +212,15 @@ impl Population {
         self.0.states[tenant].is_active(customer)
     }
 
-    /// Past communications of a customer, oldest first.
-    pub(crate) fn customer_communications(&self, tenant: usize, customer: u64) -> Vec<u64> {
-        self.0.states[tenant].past_of(customer)
+    /// Communications of a customer in an era, oldest first.
+    pub(crate) fn customer_communications(&self, era: Era, tenant: usize, customer: u64) -> Vec<u64> {
+        self.0.states[tenant].of_customer(era, customer)
     }
 
-    /// The customer of past communication `index`.
-    pub(crate) fn past_recipient(&self, tenant: usize, index: u64) -> u64 {
+    /// The customer of communication `index` of an era.
+    pub(crate) fn recipient(&self, era: Era, tenant: usize, index: u64) -> u64 {
         let state = &self.0.states[tenant];
-        state.customer(&state.message(Era::Past, index))
+        state.customer(&state.message(era, index))
     }
 
     /// When past communication `index` was created.

@@ -6,7 +6,7 @@
 //!   `profile_contains`, `content_contains`, `search`, [`session`], `agent_state`, `agent_queue`,
 //!   `rate_limit`, `cached_profiles`, `recent_search`,
 //!   `metric_range`, `dashboard_events`, `dashboard_agents`,
-//!   `dashboard_interactions`, `dashboard_campaigns`
+//!   `dashboard_interactions`, `dashboard_campaigns`; about what the drive writes: `live_timeline`, `live_dashboard`
 //! - `definition`: what a question consists of; `store`: the store that answers
 //! - [`custom`]: questions of a scenario's own, which have no file here
 //! - [`key`](Key): what is drawn for each request; `subject`: the tenant and the key of a request; `customer`: a
@@ -31,6 +31,8 @@ mod dashboard_events;
 mod dashboard_interactions;
 mod definition;
 mod key;
+mod live_dashboard;
+mod live_timeline;
 mod lookup_by_email;
 mod lookup_by_id;
 pub mod lookup_cached;
@@ -56,7 +58,7 @@ use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::Targets;
 use definition::{Definition, Reply};
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, LiveGroup, TimelineEntry};
 pub use custom::Custom;
 pub use key::{Key, Window};
 pub use store::Store;
@@ -104,6 +106,10 @@ pub enum Question {
     DashboardInteractions,
     /// Events and successes of each campaign of a tenant.
     DashboardCampaigns,
+    /// A customer's newest communications, with those that the drive writes.
+    LiveTimeline,
+    /// Events of the day before the drive and of the drive so far, by channel and type.
+    LiveDashboard,
     /// A question of the scenario's own.
     #[serde(untagged)]
     Custom(Custom),
@@ -131,6 +137,8 @@ impl Question {
         Self::DashboardAgents,
         Self::DashboardInteractions,
         Self::DashboardCampaigns,
+        Self::LiveTimeline,
+        Self::LiveDashboard,
     ];
 
     /// The question's file; a question of a scenario's own has none.
@@ -156,6 +164,8 @@ impl Question {
             Self::DashboardAgents => &dashboard_agents::DashboardAgents,
             Self::DashboardInteractions => &dashboard_interactions::DashboardInteractions,
             Self::DashboardCampaigns => &dashboard_campaigns::DashboardCampaigns,
+            Self::LiveTimeline => &live_timeline::LiveTimeline,
+            Self::LiveDashboard => &live_dashboard::LiveDashboard,
         })
     }
 
@@ -183,6 +193,11 @@ impl Question {
     /// Whether asking it may change what the store holds. A question of a scenario's own never does.
     pub fn writes(self) -> bool {
         self.definition().is_ok_and(Definition::writes)
+    }
+
+    /// Whether it is about what the drive writes, so that its right answer has bounds.
+    pub fn is_live(self) -> bool {
+        self.definition().is_ok_and(Definition::is_live)
     }
 
     /// The question of Sluice's own of that name.

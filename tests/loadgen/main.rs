@@ -14,6 +14,8 @@ mod drive_stops_at_once;
 #[cfg(test)]
 mod history_of_years;
 #[cfg(test)]
+mod live_answers_have_bounds;
+#[cfg(test)]
 mod load_checks_what_the_stores_hold;
 #[cfg(test)]
 mod load_continues;

@@ -143,9 +143,9 @@ mod tests {
             };
             (step.communications, of(Store::Postgres).round(), of(Store::Elasticsearch).round())
         };
-        assert_eq!(rates(Subject::Mix), (600_000, 144.0, 24.0));
-        assert_eq!(rates(Subject::Questions(Store::Elasticsearch)), (200_000, 48.0, 24.0));
-        assert_eq!(rates(Subject::Writes), (600_000, 48.0, 8.0));
+        assert_eq!(rates(Subject::Mix), (600_000, 156.0, 24.0));
+        assert_eq!(rates(Subject::Questions(Store::Elasticsearch)), (200_000, 52.0, 24.0));
+        assert_eq!(rates(Subject::Writes), (600_000, 52.0, 8.0));
     }
 
     #[test]

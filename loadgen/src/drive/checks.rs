@@ -2,6 +2,7 @@
 //! check delays a question or an answer. It never reads a clock: latencies are measured before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_schemas::concurrency::lock;
 use tokio::sync::mpsc;
@@ -37,7 +38,8 @@ pub(super) fn run(shared: &Arc<Shared>, in_flight: &InFlight, mut batches: mpsc:
 fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Option<usize>, Sample) {
     let Finished { probe, reply, lag, latency, waited, users } = finished;
     let time_out = shared.scenario.time_outs.for_store(probe.question.store());
-    let outcome = match outcome(shared, &probe, reply) {
+    let (asked, answered) = (probe.at + lag, probe.at + latency);
+    let outcome = match outcome(shared, &probe, reply, (asked, answered)) {
         Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
         outcome => outcome,
     };
@@ -45,18 +47,32 @@ fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Option<usize>, S
     (probe, users, sample)
 }
 
-/// Compares an answer with the expected one. A question of a scenario's own says in words what is wrong, without values.
-fn compare(shared: &Shared, probe: &Probe, answer: &Answer) -> Result<(), Option<String>> {
-    match probe.question {
-        Question::Custom(own) => shared.own.compare(own, &probe.key, answer).map_err(Some),
-        question => {
-            let expected = shared.oracle.expected(question, probe.tenant, &probe.key);
-            expected.filter(|expected| answer.is(expected)).map(drop).ok_or(None)
-        }
+/// Compares an answer with the expected one. A question was asked and answered so long after the start of the drive. One of a
+/// scenario's own says in words what is wrong, without values.
+fn compare(
+    shared: &Shared,
+    probe: &Probe,
+    answer: &Answer,
+    (asked, answered): (Duration, Duration),
+) -> Result<(), Option<String>> {
+    if let Question::Custom(own) = probe.question {
+        return shared.own.compare(own, &probe.key, answer).map_err(Some);
     }
+    let settled = shared.oracle.expected(probe.question, probe.tenant, &probe.key).ok_or(None)?;
+    if !answer.is(&shared.bounds.widen(settled, probe, asked, answered)) {
+        return Err(None);
+    }
+    shared.bounds.seen(probe.tenant, answer, answered);
+    Ok(())
 }
 
-fn outcome(shared: &Shared, probe: &Probe, reply: Option<Result<Answer, QueryError>>) -> Outcome {
+/// The outcome of a probe.
+fn outcome(
+    shared: &Shared,
+    probe: &Probe,
+    reply: Option<Result<Answer, QueryError>>,
+    times: (Duration, Duration),
+) -> Outcome {
     let (question, tenant) = (probe.question, probe.tenant);
     let compared = match reply {
         None => return Outcome::TimedOut,

@@ -86,7 +86,8 @@ impl Commits {
     }
 
     async fn commit(&self, group: Group) {
-        let Group { at, intended, queued, tenant, rows } = group;
+        let Group { at, intended, queued, tenant, number, rows } = group;
+        let newest = rows.iter().map(|row| row.created_at).max();
         let (lag, waited, count) = (queued.saturating_duration_since(intended), queued.elapsed(), rows.len() as u64);
         let measure = |outcome| {
             let sample = Sample { intended: at, lag, latency: intended.elapsed(), waited, outcome };
@@ -103,6 +104,9 @@ impl Commits {
             match result {
                 Ok(Ok(())) => {
                     measure(Outcome::Correct);
+                    if let Some(newest) = newest {
+                        self.shared.bounds.committed(tenant, (number, newest), self.clock.elapsed());
+                    }
                     lock(&self.shared.transactions).record(at, false);
                     return add(&self.shared.counters.committed[tenant], count);
                 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::bounds::Bounds;
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, QuestionProgress};
 use crate::custom::Prepared;
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     /// The part of the plan that is driven here.
     pub(super) shard: Shard,
     pub(super) oracle: Oracle,
+    /// What the drive adds to the expected answers of live questions.
+    pub(super) bounds: Bounds,
     /// The questions of the scenario's own.
     pub(super) own: Arc<Prepared>,
     /// What the run may do.

@@ -47,6 +47,8 @@ pub(super) struct Group {
     pub(super) intended: Instant,
     pub(super) queued: Instant,
     pub(super) tenant: usize,
+    /// Number of the tenant's groups before it.
+    pub(super) number: u64,
     pub(super) rows: Vec<Communication>,
 }
 
@@ -112,6 +114,8 @@ struct Pacer<'a> {
     groups: &'a mpsc::Sender<Group>,
     /// Communications of the open window, per tenant.
     open: Vec<Vec<Communication>>,
+    /// Number of groups so far, per tenant.
+    closed: Vec<u64>,
     window_ends: Duration,
     /// How far behind schedule sending is because the producer's queue was full.
     held: Duration,
@@ -124,13 +128,14 @@ struct Pacer<'a> {
 
 impl<'a> Pacer<'a> {
     fn new(shared: &'a Shared, clock: &'a Clock, groups: &'a mpsc::Sender<Group>) -> Self {
-        let open = shared.plan.population().tenants().iter().map(|_| Vec::new()).collect();
+        let open: Vec<_> = shared.plan.population().tenants().iter().map(|_| Vec::new()).collect();
+        let closed = vec![0; open.len()];
         let kafka = WriteRecorder::new(Store::Kafka, shared.scenario.duration).after(shared.scenario.lead());
         let sent = Sent { kafka, lag: DurationHistogram::default() };
         let watched_event_in =
             shared.scenario.longest_limit(Operation::Events).map(|_| shared.scenario.watched_event_in());
         let held = Duration::ZERO;
-        Self { shared, clock, groups, open, window_ends: WINDOW, held, watched_event_in, events: 0, sent }
+        Self { shared, clock, groups, open, closed, window_ends: WINDOW, held, watched_event_in, events: 0, sent }
     }
 
     /// Owns the receiver, so that preparing ends when sending does.
@@ -221,7 +226,9 @@ impl<'a> Pacer<'a> {
             let at = now.min(self.lead() + self.shared.scenario.duration);
             let (intended, queued) = (self.clock.instant(at), Instant::now());
             // Never wait here: if the queue is full, PostgreSQL is far too slow for the offered rate.
-            let is_queued = self.groups.try_send(Group { at, intended, queued, tenant, rows }).is_ok();
+            let number = self.closed[tenant];
+            self.closed[tenant] += 1;
+            let is_queued = self.groups.try_send(Group { at, intended, queued, tenant, number, rows }).is_ok();
             if !is_queued {
                 lock(&self.shared.transactions).record(at, true);
                 self.shared.record_commit(tenant, Sample::failed(at));

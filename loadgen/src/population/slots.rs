@@ -4,6 +4,8 @@
 //! with at least `x` of them falls as `x ^ -1.5` (Pareto). The slots lie in layers: the first has one slot of each
 //! contacted customer, the next one of each customer with at least two, and so on.
 
+use std::ops::Range;
+
 use super::affine::Affine;
 
 /// Most slots of one customer in a cycle.
@@ -50,12 +52,13 @@ impl Slots {
         self.customers.apply(slot - self.layers[layer])
     }
 
-    /// The numbers below `count` of a customer, in order.
-    pub(super) fn numbers(&self, customer: u64, count: u64) -> Vec<u64> {
-        let rank = self.customers.invert(customer);
+    /// The numbers of a range that are a customer's, in order.
+    pub(super) fn numbers(&self, customer: u64, range: Range<u64>) -> Vec<u64> {
+        let (rank, cycle) = (self.customers.invert(customer), self.order.len());
         let layers = self.layers.windows(2).take_while(|layer| layer[0] + rank < layer[1]);
         let first = layers.map(|layer| self.order.invert(layer[0] + rank));
-        let mut numbers: Vec<u64> = first.flat_map(|first| (first..count).step_by(self.order.len() as usize)).collect();
+        let first = first.map(|first| first + range.start.saturating_sub(first).div_ceil(cycle) * cycle);
+        let mut numbers: Vec<u64> = first.flat_map(|first| (first..range.end).step_by(cycle as usize)).collect();
         numbers.sort_unstable();
         numbers
     }
@@ -69,11 +72,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_number_is_listed_for_exactly_its_customer(customers in 1_u64..400, seed in any::<u64>(), start in any::<u64>(), count in 0_u64..1_500) {
+        fn each_number_is_listed_for_exactly_its_customer(customers in 1_u64..400, seed in any::<u64>(), start in any::<u64>(), from in 0_u64..1_500, count in 0_u64..1_500) {
             let slots = Slots::new(customers, seed, start);
             let mut seen = 0;
             for customer in 0..customers {
-                let numbers = slots.numbers(customer, count);
+                let numbers = slots.numbers(customer, from..from + count);
+                prop_assert!(numbers.iter().all(|number| (from..from + count).contains(number)));
                 prop_assert!(numbers.is_sorted() && numbers.iter().all(|&number| slots.customer(number) == customer));
                 prop_assert!(numbers.is_empty() || slots.is_active(customer));
                 seen += numbers.len() as u64;
@@ -86,11 +90,11 @@ mod tests {
     fn the_share_of_customers_with_many_slots_falls_as_a_power() {
         let slots = Slots::new(100_000, 5, 7);
         let cycle = slots.order.len();
-        let counts: Vec<usize> = (0..100_000).map(|customer| slots.numbers(customer, cycle).len()).collect();
+        let counts: Vec<usize> = (0..100_000).map(|customer| slots.numbers(customer, 0..cycle).len()).collect();
         let at_least = |slots: usize| counts.iter().filter(|&&count| count >= slots).count();
         assert_eq!([0, 1, 4, 25, 100, 201].map(at_least), [100_000, 92_000, 11_500, 736, 92, 0]);
         // Half a cycle is about half of it for everyone: the order mixes the layers.
-        let most = (0..100_000).map(|customer| slots.numbers(customer, cycle / 2).len()).max();
+        let most = (0..100_000).map(|customer| slots.numbers(customer, 0..cycle / 2).len()).max();
         assert!((80..=120).contains(&most.unwrap()), "{most:?}");
     }
 

@@ -188,16 +188,18 @@ impl TenantState {
         }
     }
 
-    /// Past communications of a customer, in order.
-    pub(super) fn past_of(&self, customer: u64) -> Vec<u64> {
-        let schedule = &self.schedule;
-        let cases = self.cases.numbers(customer, schedule.cases());
-        let singles = self.singles.numbers(customer, schedule.singles());
-        let steps = cases.into_iter().flat_map(|number| schedule.step_indices(number));
-        let all = steps.chain(singles.into_iter().map(|number| schedule.single_index(number)));
-        let mut past: Vec<u64> = all.filter(|&index| index < self.past.communications).collect();
-        past.sort_unstable();
-        past
+    /// Communications of a customer in an era, in order.
+    pub(super) fn of_customer(&self, era: Era, customer: u64) -> Vec<u64> {
+        let later = self.later.as_ref().filter(|_| era == Era::Drive);
+        let (schedule, first) = later.map_or((&*self.schedule, 0), |later| (&later.schedule, later.first));
+        let cases = self.cases.numbers(customer, first..first + schedule.cases());
+        let singles = self.singles.numbers(customer, first..first + schedule.singles());
+        let steps = cases.into_iter().flat_map(|number| schedule.step_indices(number - first));
+        let all = steps.chain(singles.into_iter().map(|number| schedule.single_index(number - first)));
+        let place = |index| if later.is_some() { (Era::Drive, index) } else { self.in_era(index) };
+        let mut own: Vec<u64> = all.map(place).filter(|(found, _)| *found == era).map(|(_, index)| index).collect();
+        own.sort_unstable();
+        own
     }
 }
 

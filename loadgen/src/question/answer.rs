@@ -1,5 +1,6 @@
 //! Answers, as stores return them and as the plan expects them. Every column that a question asks for is compared.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,8 @@ use crate::target::QueryError;
 
 /// Hits on the first page of a search.
 pub(super) const PAGE: u64 = 20;
+/// Communications of a timeline.
+pub(super) const NEWEST: usize = 50;
 
 /// An answer of a store, or the one that is expected of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +86,15 @@ pub(crate) enum Answer {
     Interactions(Vec<InteractionGroup>),
     /// Campaigns in order of the UUID's bytes; nil is "no campaign".
     Campaigns(Vec<EventGroup<Uuid>>),
+    /// Communications while more are written.
+    LiveTimeline {
+        /// Newest first; of an expected answer, all that may be there.
+        entries: Vec<TimelineEntry>,
+        /// Of an expected answer, those that must be there, unless newer ones leave no room.
+        required: BTreeSet<Uuid>,
+    },
+    /// Events by channel and type while more are written, without zeros, in order.
+    LiveEvents(Vec<LiveGroup>),
     /// The answer to a question of a scenario's own.
     Table {
         /// Number of rows, hits or elements.
@@ -98,7 +110,7 @@ pub(super) type RecentHit = (DateTime<Utc>, Uuid);
 /// A communication of a timeline.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TimelineEntry {
-    pub(super) id: Uuid,
+    pub(crate) id: Uuid,
     pub(super) channel: String,
     pub(super) direction: String,
     pub(super) content: Content,
@@ -113,6 +125,15 @@ pub(crate) struct EventGroup<K> {
     pub(super) events: u64,
     pub(super) succeeded: u64,
     pub(super) timing: Timing,
+}
+
+/// Events of a channel and type while more are written; an expected answer has the least and the most of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LiveGroup {
+    pub(crate) key: (Channel, EventType),
+    pub(crate) events: RangeInclusive<u64>,
+    pub(crate) succeeded: RangeInclusive<u64>,
+    pub(crate) newest: RangeInclusive<DateTime<Utc>>,
 }
 
 /// Measurements of one metric.
@@ -169,6 +190,10 @@ impl Answer {
             (Self::Events(groups), Self::Events(expected)) => all_match(groups, expected, EventGroup::is),
             (Self::Metrics(groups), Self::Metrics(expected)) => all_match(groups, expected, MetricGroup::is),
             (Self::Campaigns(groups), Self::Campaigns(expected)) => all_match(groups, expected, EventGroup::is),
+            (Self::LiveTimeline { entries, .. }, Self::LiveTimeline { entries: possible, required }) => {
+                is_live_timeline(entries, possible, required)
+            }
+            (Self::LiveEvents(groups), Self::LiveEvents(expected)) => are_within(groups, expected),
             (answer, expected) => answer == expected,
         }
     }
@@ -193,6 +218,42 @@ fn is_newest(page: &[RecentHit], all: &[RecentHit]) -> bool {
     let of_all: Vec<Uuid> = all.iter().map(|(_, id)| *id).collect();
     let times = page.iter().zip(all).all(|((created, _), (expected, _))| created == expected);
     times && is_page(&ids, &of_all) && page.iter().all(|hit| all.contains(hit))
+}
+
+/// Whether these are the newest of the possible communications, with all that are required.
+fn is_live_timeline(entries: &[TimelineEntry], possible: &[TimelineEntry], required: &BTreeSet<Uuid>) -> bool {
+    let is_sorted = entries.windows(2).all(|pair| pair[0].place() > pair[1].place());
+    let oldest = entries.last().filter(|_| entries.len() == NEWEST).map(TimelineEntry::place);
+    let is_shown =
+        |entry: &TimelineEntry| entries.contains(entry) || oldest.is_some_and(|oldest| entry.place() < oldest);
+    entries.len() <= NEWEST
+        && is_sorted
+        && entries.iter().all(|entry| possible.contains(entry))
+        && possible.iter().filter(|entry| required.contains(&entry.id)).all(is_shown)
+}
+
+/// Whether each group is within its bounds, and none that must be there is missing.
+fn are_within(groups: &[LiveGroup], expected: &[LiveGroup]) -> bool {
+    let is_sorted = groups.windows(2).all(|pair| pair[0].key < pair[1].key);
+    let is_within = |group: &LiveGroup| {
+        let LiveGroup { key, events, succeeded, newest } = group;
+        let bounds = expected.iter().find(|bounds| bounds.key == *key);
+        bounds.is_some_and(|bounds| {
+            bounds.events.contains(events.start())
+                && bounds.succeeded.contains(succeeded.start())
+                && bounds.newest.contains(newest.start())
+        })
+    };
+    let is_there =
+        |bounds: &LiveGroup| *bounds.events.start() == 0 || groups.iter().any(|group| group.key == bounds.key);
+    is_sorted && groups.iter().all(is_within) && expected.iter().all(is_there)
+}
+
+impl TimelineEntry {
+    /// Its place in a timeline: the newest is the greatest.
+    pub(crate) fn place(&self) -> (DateTime<Utc>, Uuid) {
+        (self.created_at, self.id)
+    }
 }
 
 /// Largest relative error of an average: it is a quotient of two numbers that are exact.

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sluice_schemas::records::{AgentMessage, AgentState, Channel, Customer, EventType, InteractionType, Session};
 use uuid::Uuid;
 
-use super::answer::{Answer, EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
+use super::answer::{Answer, EventGroup, InteractionGroup, LiveGroup, MetricGroup, TimelineEntry};
 
 /// A column, and how it is made wrong.
 type Column<T> = (&'static str, fn(&mut T));
@@ -71,6 +71,16 @@ const EVENTS: [Column<EventGroup<(Channel, EventType)>>; 6] = [
     ("p95_ms", |row| row.timing.corrupt_p95()),
 ];
 
+const LIVE_EVENTS: [Column<LiveGroup>; 7] = [
+    ("channel", |row| row.key.0 = other_channel(row.key.0)),
+    ("event_type", |row| row.key.1 = other_event(row.key.1)),
+    ("events, one more", |row| row.events = row.events.end() + 1..=row.events.end() + 1),
+    ("events, one less", |row| row.events = row.events.start() - 1..=row.events.start() - 1),
+    ("succeeded", |row| row.succeeded = row.succeeded.end() + 1..=row.succeeded.end() + 1),
+    ("newest, later", |row| row.newest = later(row.newest.end(), 1)..=later(row.newest.end(), 1)),
+    ("newest, earlier", |row| row.newest = later(row.newest.start(), -1)..=later(row.newest.start(), -1)),
+];
+
 const METRICS: [Column<MetricGroup>; 5] = [
     ("metric_name", |row| row.name.push('x')),
     ("measurements", |row| row.measurements += 1),
@@ -123,6 +133,8 @@ pub(super) fn corrupted(right: &Answer) -> Vec<(&'static str, Answer)> {
         Answer::Metrics(rows) => each(rows, &METRICS, Answer::Metrics),
         Answer::Interactions(rows) => each(rows, &INTERACTIONS, Answer::Interactions),
         Answer::Campaigns(rows) => each(rows, &CAMPAIGNS, Answer::Campaigns),
+        Answer::LiveTimeline { entries, .. } => live_timeline(entries),
+        Answer::LiveEvents(rows) => each(rows, &LIVE_EVENTS, Answer::LiveEvents),
         // Only questions of a scenario's own have it, and what is expected of them is tested with them.
         Answer::Table { .. } => Vec::new(),
     }
@@ -136,6 +148,22 @@ fn each<T: Clone>(rows: &[T], columns: &[Column<T>], answer: impl Fn(Vec<T>) -> 
         (column, answer(others.iter().cloned().chain([wrong]).collect()))
     };
     columns.iter().map(corrupt).chain([("row", answer(others.to_vec()))]).collect()
+}
+
+fn live_timeline(entries: &[TimelineEntry]) -> Vec<(&'static str, Answer)> {
+    let with = |entries: Vec<TimelineEntry>| Answer::LiveTimeline { entries, required: [].into() };
+    let mut wrong = each(entries, &TIMELINE, with);
+    if let [first, second, others @ ..] = entries {
+        let swapped = [second, first].into_iter().chain(others).cloned().collect();
+        wrong.push(("order", with(swapped)));
+        wrong.push(("newest row", with(entries[1..].to_vec())));
+        wrong.push(("row that is there twice", with([first].into_iter().chain(entries).cloned().collect())));
+    }
+    wrong
+}
+
+fn later(instant: &DateTime<Utc>, millis: i64) -> DateTime<Utc> {
+    *instant + TimeDelta::milliseconds(millis)
 }
 
 fn hits(total: u64, ids: &[Uuid]) -> Vec<(&'static str, Answer)> {

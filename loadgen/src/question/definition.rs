@@ -28,6 +28,11 @@ pub(super) trait Definition: Sync {
         false
     }
 
+    /// Whether it is about what the drive writes, so that its right answer has bounds.
+    fn is_live(&self) -> bool {
+        false
+    }
+
     /// The exact texts that are sent. `docs/scenarios.md` quotes each of them.
     fn texts(&self) -> &'static [&'static str];
 

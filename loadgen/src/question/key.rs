@@ -1,5 +1,5 @@
 //! The keys that questions are asked about, and the draws that several questions share.
-//! Every window is in the loaded past, so the drive never changes an expected answer.
+//! Every window is in the loaded past, so the drive never changes an expected answer; that of a live question is not.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;

@@ -33,6 +33,12 @@ impl Subject<'_> {
         self.population.past().end
     }
 
+    /// First instant of what a live question is about: of the past, or of the drive of a later trial, which other trials'
+    /// records precede.
+    pub(super) fn live_since(&self) -> DateTime<Utc> {
+        if self.population.trial() == 0 { self.population.past().start } else { self.population.driven_period().start }
+    }
+
     /// Index of the customer.
     pub(super) fn customer_index(&self) -> u64 {
         match self.key {

@@ -68,12 +68,11 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
     }
     match &probe.key {
         Key::Customer(index) if probe.question == Question::Timeline => {
-            let id = population.customer_id(tenant, *index);
-            let mut communications: Vec<_> =
-                past.communications.iter().filter(|record| record.customer_id == id).collect();
-            communications.sort_by_key(|record| std::cmp::Reverse((record.created_at, record.id)));
-            let newest = communications.into_iter().take(timeline::LIMIT).cloned();
-            Answer::Timeline(newest.map(TimelineEntry::from).collect())
+            Answer::Timeline(newest(past, population.customer_id(tenant, *index)))
+        }
+        Key::Customer(index) if probe.question == Question::LiveTimeline => {
+            let entries = newest(past, population.customer_id(tenant, *index));
+            Answer::LiveTimeline { entries, required: [].into() }
         }
         Key::Customer(index) => {
             let customer = population.customer(tenant, *index);
@@ -109,6 +108,13 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
         Key::Window(Window { from, to }) => dashboard_answer(past, probe.question, &(*from..*to)),
         other => unreachable!("{other:?} is about real-time state"),
     }
+}
+
+fn newest(past: &Past, customer: uuid::Uuid) -> Vec<TimelineEntry> {
+    let mut communications: Vec<_> =
+        past.communications.iter().filter(|record| record.customer_id == customer).collect();
+    communications.sort_by_key(|record| std::cmp::Reverse((record.created_at, record.id)));
+    communications.into_iter().take(answer::NEWEST).cloned().map(TimelineEntry::from).collect()
 }
 
 /// The communications that a search finds, oldest first.
@@ -188,6 +194,16 @@ fn dashboard_answer(past: &Past, question: Question, window: &Range<chrono::Date
             Answer::Interactions(groups.collect())
         }
         Question::DashboardAgents => agents_answer(past, window),
+        Question::LiveDashboard => {
+            let groups = group(events(), |record| (record.channel, record.event_type)).into_iter();
+            let groups = groups.map(|(key, records)| {
+                let events = records.len() as u64;
+                let succeeded = records.iter().filter(|record| record.success).count() as u64;
+                let newest = records.iter().map(|record| record.timestamp).max().unwrap();
+                LiveGroup { key, events: events..=events, succeeded: succeeded..=succeeded, newest: newest..=newest }
+            });
+            Answer::LiveEvents(groups.collect())
+        }
         other => unreachable!("{other} has no window"),
     }
 }

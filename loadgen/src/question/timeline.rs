@@ -7,18 +7,15 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::answer::{Answer, TimelineEntry};
+use super::answer::{Answer, NEWEST, TimelineEntry};
 use super::definition::{Definition, Reply};
 use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
-use crate::population::{Population, Tenant, rng::KeyedRng};
+use crate::population::{Era, Population, Tenant, rng::KeyedRng};
 use crate::target::postgres::STORE;
 use crate::target::{QueryError, Targets};
-
-/// The `LIMIT` of [`QUERY`].
-pub(super) const LIMIT: usize = 50;
 
 const QUERY: &str = "\
 SELECT id, tenant_id, customer_id, channel, direction, content, status, created_at
@@ -48,7 +45,7 @@ impl Definition for Timeline {
         if rng.chance(0.5) || tenant.past_communications == 0 {
             return Key::draw_customer(tenant, rng);
         }
-        Key::Customer(population.past_recipient(tenant.index, rng.below(tenant.past_communications)))
+        Key::Customer(population.recipient(Era::Past, tenant.index, rng.below(tenant.past_communications)))
     }
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
@@ -70,7 +67,7 @@ impl Definition for Timeline {
 }
 
 /// A row of another tenant or customer fails the whole answer.
-fn entry(row: &PgRow, tenant: Uuid, customer: Uuid) -> Result<TimelineEntry, QueryError> {
+pub(super) fn entry(row: &PgRow, tenant: Uuid, customer: Uuid) -> Result<TimelineEntry, QueryError> {
     let owner: (Uuid, Uuid) = (row.try_get("tenant_id")?, row.try_get("customer_id")?);
     if owner != (tenant, customer) {
         return Err(QueryError::ForeignRow(STORE));
@@ -92,14 +89,19 @@ struct Expected;
 
 impl Tally for Expected {
     fn expected(&self, subject: Subject<'_>) -> Answer {
-        let (population, tenant) = (subject.population, subject.tenant);
-        let indices = population.customer_communications(tenant, subject.customer_index());
-        let place = |index| (population.past_created(tenant, index), population.past_communication_id(tenant, index));
-        let mut newest: Vec<_> = indices.into_iter().map(|index| (place(index), index)).collect();
-        newest.sort_unstable_by(|one, other| other.cmp(one));
-        let entry = |(_, index)| TimelineEntry::from(population.past_communication(tenant, index));
-        Answer::Timeline(newest.into_iter().take(LIMIT).map(entry).collect())
+        Answer::Timeline(newest(subject))
     }
+}
+
+/// A customer's newest past communications.
+pub(super) fn newest(subject: Subject<'_>) -> Vec<TimelineEntry> {
+    let (population, tenant) = (subject.population, subject.tenant);
+    let indices = population.customer_communications(Era::Past, tenant, subject.customer_index());
+    let place = |index| (population.past_created(tenant, index), population.past_communication_id(tenant, index));
+    let mut newest: Vec<_> = indices.into_iter().map(|index| (place(index), index)).collect();
+    newest.sort_unstable_by(|one, other| other.cmp(one));
+    let entry = |(_, index)| TimelineEntry::from(population.past_communication(tenant, index));
+    newest.into_iter().take(NEWEST).map(entry).collect()
 }
 
 impl From<Communication> for TimelineEntry {

@@ -27,7 +27,7 @@ pub fn explain(scenario: &Scenario, past: &Past) -> String {
     let mut parts = vec![
         format!("{}: {}", scenario.name, scenario.description),
         format!("What happens\n{happens}"),
-        format!("Questions\n{}", questions(scenario, &plan)),
+        format!("Questions\n{}{}", questions(scenario, &plan), live_share(scenario, &plan)),
         format!("What can be decided\n{}\n{}", decisions(scenario, past), basis(past)),
     ];
     parts.extend(
@@ -65,6 +65,21 @@ fn questions(scenario: &Scenario, plan: &Plan) -> Table {
         }
     }
     table
+}
+
+/// How many of the questions at a rate are about what the drive writes.
+fn live_share(scenario: &Scenario, plan: &Plan) -> String {
+    let planned = |is_live: bool| -> f64 {
+        let questions = scenario.probes.keys().filter(|question| !is_live || question.is_live());
+        questions.map(|&question| plan.expected_probes(question)).sum()
+    };
+    let share = planned(true) / planned(false).max(1.0) * 100.0;
+    if share == 0.0 {
+        return String::new();
+    }
+    format!(
+        "\n{share:.1} % of these at a rate are live: about what the drive writes, so that the right answer has bounds"
+    )
 }
 
 /// The SLOs that judge a question.

@@ -27,15 +27,16 @@ pub(super) fn fits(raw: &Raw, slos: &[Slo], access: Access, source: &Source) {
     }
 }
 
-/// One mistake for all questions of a table that write.
+/// One mistake for all questions of a table that write, or are about what a drive writes.
 fn only_reads<'a>(asked: impl Iterator<Item = &'a Text>, key: &str, source: &Source) -> Result<(), ScenarioError> {
-    let writes = |at: &&Text| Question::from_name(at.as_ref()).is_some_and(Question::writes);
+    let writes =
+        |at: &&Text| Question::from_name(at.as_ref()).is_some_and(|question| question.writes() || question.is_live());
     let mut writing: Vec<&Text> = asked.filter(writes).collect();
     writing.sort_by_key(|at| at.span().start);
     let Some(first) = writing.first() else { return Ok(()) };
     let names = writing.iter().map(|at| format!("\"{}\"", at.as_ref())).collect::<Vec<_>>().join(", ");
     let message = format!(
-        "asking {names} may write to the store, and this run only reads; use a scenario that asks none of these"
+        "only a run that writes can ask {names}, and this run only reads; use a scenario that asks none of these"
     );
     Err(source.wrong(first, key, message))
 }

@@ -79,7 +79,7 @@ fn the_hits_of_a_search_are_those_that_its_words_frequency_predicts() {
 fn most_timelines_are_short_and_some_exceed_a_page() {
     let plan = smoke();
     let population = plan.population();
-    let count = |tenant: &Tenant, index| population.customer_communications(tenant.index, index).len();
+    let count = |tenant: &Tenant, index| population.customer_communications(Era::Past, tenant.index, index).len();
     let counts: Vec<usize> =
         population.tenants().iter().flat_map(|tenant| (0..tenant.customers).map(move |i| count(tenant, i))).collect();
     assert_eq!(counts.iter().sum::<usize>(), 50_000);
