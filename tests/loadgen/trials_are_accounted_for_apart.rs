@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sluice_loadgen::account::{Account, Origin};
 use sluice_loadgen::drive::{Driven, Progress};
 use sluice_loadgen::observer::Observer;
+use sluice_loadgen::question::Question;
 use sluice_loadgen::scenario::Scenario;
 use sluice_loadgen::session::{Planning, Session};
 use sluice_loadgen::trial::Trial;
@@ -48,7 +49,9 @@ async fn three_trials_of_a_session_are_each_exact() {
     let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
     let names = fresh_names("trials");
     let stores = stack.stores(&names);
-    let (scenario, stop) = (scenario(), CancellationToken::new());
+    let (mut scenario, stop) = (scenario(), CancellationToken::new());
+    // Those about what the drive writes must not see other trials.
+    scenario.probes.extend([(Question::LiveTimeline, 40.0), (Question::LiveDashboard, 10.0)]);
     let groups = [names.group("sluice-ingest")];
     let session = Session::open(Planning::start(&scenario), (&stores, &names), &groups, &Silent, &stop).await.unwrap();
     let worker = Worker::start_on(&stores, session.names());

@@ -28,6 +28,27 @@ fn the_same_seed_yields_the_same_records_in_any_order() {
 }
 
 #[test]
+fn each_communication_is_listed_for_exactly_its_customer_in_every_trial() {
+    let first = population();
+    for population in [first.of_trial(1, &small()), first.of_trial(3, &small()), first] {
+        for (tenant, era) in
+            (0..population.tenants().len()).flat_map(|tenant| [(tenant, Era::Past), (tenant, Era::Drive)])
+        {
+            let mut listed = Vec::new();
+            for customer in 0..population.tenants()[tenant].customers {
+                let own = population.customer_communications(era, tenant, customer);
+                assert!(own.is_sorted());
+                assert!(own.iter().all(|&index| population.recipient(era, tenant, index) == customer));
+                assert!(own.iter().all(|&index| population.lifecycle(era, tenant, index).customer == customer));
+                listed.extend(own);
+            }
+            listed.sort_unstable();
+            assert_eq!(listed, (0..population.tenants()[tenant].communications_in(era)).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
 fn a_customer_and_a_communication_look_like_collections() {
     let population = population();
     let is_email = |&index: &u64| {
