@@ -30,21 +30,27 @@ fn expected(bounds: &Bounds, probe: &Probe, asked: Duration, answered: Duration)
     bounds.widen(PLAN.1.expected(probe.question, probe.tenant, &probe.key), probe, asked, answered)
 }
 
-/// The driven communications of a tenant, each with its start.
-fn communications(tenant: usize) -> Vec<(Duration, Communication)> {
-    let all = 0..PLAN.0.population().tenants()[tenant].driven_communications;
-    all.map(|index| PLAN.0.communication(tenant, index)).map(|planned| (planned.at, planned.record)).collect()
-}
+/// Records of a tenant, each with its start.
+type Timed<T> = Vec<(Duration, T)>;
 
-fn events(tenant: usize) -> Vec<(Duration, CommunicationEvent)> {
-    let all = 0..PLAN.0.population().tenants()[tenant].driven_communications;
-    let events = all.flat_map(|index| PLAN.0.events(tenant, index));
-    events.map(|planned| (planned.at, planned.record)).collect()
-}
+/// The driven communications and events of each tenant.
+static RECORDS: LazyLock<Vec<(Timed<Communication>, Timed<CommunicationEvent>)>> = LazyLock::new(|| {
+    let plan = &PLAN.0;
+    let of_tenant = |tenant: &crate::population::Tenant| {
+        let (tenant, all) = (tenant.index, 0..tenant.driven_communications);
+        let communications = all.clone().map(|index| plan.communication(tenant, index));
+        let events = all.flat_map(|index| plan.events(tenant, index));
+        (
+            communications.map(|planned| (planned.at, planned.record)).collect(),
+            events.map(|planned| (planned.at, planned.record)).collect(),
+        )
+    };
+    plan.population().tenants().iter().map(of_tenant).collect()
+});
 
 /// Commits the communications that start before an instant, in groups of three.
 fn commit(bounds: &Bounds, tenant: usize, before: Duration) {
-    let started: Vec<_> = communications(tenant).into_iter().filter(|(at, _)| *at < before).collect();
+    let started: Vec<_> = RECORDS[tenant].0.iter().filter(|(at, _)| *at < before).collect();
     for (number, group) in (0..).zip(started.chunks(3)) {
         bounds.committed(tenant, (number, group.last().unwrap().1.created_at), before);
     }
@@ -56,10 +62,10 @@ fn timeline(probe: &Probe, has: impl Fn(Duration, usize) -> bool) -> Vec<Timelin
     let id = PLAN.0.population().customer_id(probe.tenant, customer);
     let settled = PLAN.1.expected(probe.question, probe.tenant, &probe.key);
     let Answer::LiveTimeline { entries, .. } = &*settled else { unreachable!("{settled:?}") };
-    let driven = communications(probe.tenant).into_iter().filter(|(_, record)| record.customer_id == id);
+    let driven = RECORDS[probe.tenant].0.iter().filter(|(_, record)| record.customer_id == id);
     let driven = driven.enumerate().filter(|(place, (at, _))| has(*at, *place));
     let mut entries: Vec<_> =
-        entries.iter().cloned().chain(driven.map(|(_, (_, record))| TimelineEntry::from(record))).collect();
+        entries.iter().cloned().chain(driven.map(|(_, (_, record))| TimelineEntry::from(record.clone()))).collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.place()));
     entries.truncate(50);
     entries
@@ -74,7 +80,7 @@ fn dashboard(probe: &Probe, has: impl Fn(Duration, usize) -> bool) -> Vec<LiveGr
     let settled = PLAN.1.expected(probe.question, probe.tenant, &probe.key);
     let Answer::LiveEvents(groups) = &*settled else { unreachable!("{settled:?}") };
     let mut groups = groups.clone();
-    for (_, (_, record)) in events(probe.tenant).into_iter().enumerate().filter(|(place, (at, _))| has(*at, *place)) {
+    for (_, (_, record)) in RECORDS[probe.tenant].1.iter().enumerate().filter(|(place, (at, _))| has(*at, *place)) {
         let (key, one, timestamp) = ((record.channel, record.event_type), u64::from(record.success), record.timestamp);
         match groups.iter_mut().find(|group| group.key == key) {
             Some(group) => {
