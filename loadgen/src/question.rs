@@ -190,9 +190,10 @@ impl Question {
         self.definition().map_or_else(Custom::store, Definition::store)
     }
 
-    /// Whether asking it may change what the store holds. A question of a scenario's own never does.
-    pub fn writes(self) -> bool {
-        self.definition().is_ok_and(Definition::writes)
+    /// Whether only a run that writes can ask it: asking it may change what the store holds, or it is about what the drive writes.
+    /// A question of a scenario's own never does, nor is it.
+    pub fn needs_writes(self) -> bool {
+        self.definition().is_ok_and(Definition::writes) || self.is_live()
     }
 
     /// Whether it is about what the drive writes, so that its right answer has bounds.

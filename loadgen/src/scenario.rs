@@ -3,24 +3,29 @@
 //!
 //! # Layout, bottom up
 //! - `error`: a mistake
-//! - [`rates`]: rates over time; `stages`: factors on the rates of a drive; `types`: the values of a checked scenario
+//! - [`rates`]: rates over time; `stages`: factors on the rates of a drive
+//! - `slo`, `limits`, `types`: the values of a checked scenario
 //! - `units`, `forms`: values as people write them; `raw`, `schema`: a file as it is written, and its JSON schema
 //! - `source`, `merge`: the texts of a scenario, and what they say together
 //! - `yaml`, `openslo`: SLOs in OpenSLO files
-//! - `names`, `questions`, `users`, `shape`, `access`, `check`: the checks
+//! - `names`, `questions`, `users`, `probes`, `shape`, `slos`, `access`, `check`: the checks
 
 mod access;
 mod check;
 mod error;
 mod forms;
+mod limits;
 mod merge;
 mod names;
 mod openslo;
+mod probes;
 mod questions;
 pub(crate) mod rates;
 mod raw;
 mod schema;
 mod shape;
+mod slo;
+mod slos;
 mod source;
 mod stages;
 mod types;
@@ -31,10 +36,12 @@ mod yaml;
 use std::path::Path;
 
 pub use error::ScenarioError;
+pub use limits::{Connections, TimeOuts};
 pub use schema::schema;
+pub use slo::{Operation, Slo};
 pub use stages::{Factor, Stage};
 pub(crate) use types::TRANSACTION_WINDOW;
-pub use types::{Access, Arrivals, Availability, Operation, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
+pub use types::{Access, Arrivals, Availability, Pace, Scenario, Undecided, Users};
 pub use units::{brief_duration, exact_duration};
 
 use source::{Part, Source};

@@ -2,8 +2,9 @@
 
 use super::error::ScenarioError;
 use super::raw::{Raw, Text};
+use super::slo::{Operation, Slo};
 use super::source::Source;
-use super::types::{Access, Operation, Slo};
+use super::types::Access;
 use crate::question::Question;
 
 /// Keeps a mistake for everything that can't be run with that access.
@@ -29,8 +30,7 @@ pub(super) fn fits(raw: &Raw, slos: &[Slo], access: Access, source: &Source) {
 
 /// One mistake for all questions of a table that write, or are about what a drive writes.
 fn only_reads<'a>(asked: impl Iterator<Item = &'a Text>, key: &str, source: &Source) -> Result<(), ScenarioError> {
-    let writes =
-        |at: &&Text| Question::from_name(at.as_ref()).is_some_and(|question| question.writes() || question.is_live());
+    let writes = |at: &&Text| Question::from_name(at.as_ref()).is_some_and(Question::needs_writes);
     let mut writing: Vec<&Text> = asked.filter(writes).collect();
     writing.sort_by_key(|at| at.span().start);
     let Some(first) = writing.first() else { return Ok(()) };

@@ -11,6 +11,8 @@ use super::stages::{Factor, Stage};
 use super::types::Scenario;
 use super::units::{self, exact_duration};
 
+/// Maximum number of tenants.
+pub(super) const MAX_TENANTS: u64 = 1_000;
 /// Maximum number of records of one kind.
 pub(super) const MAX_RECORDS: u64 = 100_000_000;
 /// Longest stage.

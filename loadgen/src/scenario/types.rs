@@ -9,11 +9,13 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Connections, TimeOuts};
 use super::rates::{Piece, Rates};
+use super::slo::{Operation, Slo};
 use super::stages::{Factor, Stage, factors};
 use crate::population::{Parameters, TenantClass, customers_of_tenants};
+use crate::question::Question;
 use crate::question::custom::CustomQuestion;
-use crate::question::{Question, Store};
 
 /// A tenant's communications within this time are committed in one transaction.
 pub(crate) const TRANSACTION_WINDOW: Duration = Duration::from_millis(50);
@@ -196,119 +198,6 @@ impl Users {
     }
 }
 
-/// What the samples of an SLO are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// Questions, from the intended start to the last byte of the answer.
-    #[default]
-    Questions,
-    /// Transactions that write to PostgreSQL, from the intended start to the answer to the commit, with all attempts.
-    Commits,
-    /// Events, from the intended start until a query of ClickHouse returns them, through Kafka and the ingest worker.
-    Events,
-}
-
-/// An SLO: "`objective` of the answers to `questions` arrive within `within`", or the same of other operations.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Slo {
-    /// Name in reports, such as `customer-lookup`.
-    pub name: String,
-    /// What its samples are.
-    #[serde(default)]
-    pub of: Operation,
-    /// The questions whose samples are judged together; empty if the samples are not of questions.
-    pub questions: Vec<Question>,
-    /// The tenants whose questions are judged; `None` for all.
-    pub tenants: Option<TenantClass>,
-    /// The users whose questions are judged; `None` for the questions that are asked at a rate. Both are never mixed.
-    pub users: Option<String>,
-    /// Share of answers that must be in time, 0 to 1.
-    pub objective: f64,
-    /// The limit, from the intended start to the last byte.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub within: Duration,
-    /// So many events per second must be visible within the limit, if that is judged.
-    #[serde(default)]
-    pub at_least: Option<f64>,
-    /// The objective must hold in every window of this length; `None` for the drive as a whole.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "Option<String>")]
-    pub in_every: Option<Duration>,
-    /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL, 0 to 1.
-    pub alpha: f64,
-    /// The verdict must hold for stalls of up to this length; `None` if it says itself for which it holds.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "Option<String>")]
-    pub longest_stall: Option<Duration>,
-}
-
-/// Maximum numbers of connections. Clients of other stores open as many as they need, or share one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Connections {
-    /// To PostgreSQL, for questions.
-    pub postgres: u32,
-    /// To PostgreSQL, for writes: as many transactions are in flight at most.
-    #[serde(default = "default_postgres_writers")]
-    pub postgres_writers: u32,
-}
-
-const fn default_postgres_writers() -> u32 {
-    6
-}
-
-impl Default for Connections {
-    fn default() -> Self {
-        Self { postgres: 32, postgres_writers: default_postgres_writers() }
-    }
-}
-
-/// Time-outs of answers, counted from the intended start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TimeOuts {
-    /// PostgreSQL.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub postgres: Duration,
-    /// Redis, including PostgreSQL behind it.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub redis: Duration,
-    /// Elasticsearch.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub elasticsearch: Duration,
-    /// ClickHouse.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub clickhouse: Duration,
-}
-
-impl TimeOuts {
-    /// The time-out of a store.
-    pub fn for_store(&self, store: Store) -> Duration {
-        match store {
-            Store::Postgres => self.postgres,
-            Store::Redis => self.redis,
-            Store::Elasticsearch => self.elasticsearch,
-            Store::Clickhouse => self.clickhouse,
-        }
-    }
-}
-
-impl TimeOuts {
-    /// The time-out of a store, to be changed.
-    pub(super) fn for_store_mut(&mut self, store: Store) -> &mut Duration {
-        match store {
-            Store::Postgres => &mut self.postgres,
-            Store::Redis => &mut self.redis,
-            Store::Elasticsearch => &mut self.elasticsearch,
-            Store::Clickhouse => &mut self.clickhouse,
-        }
-    }
-}
-
 impl From<&Scenario> for Parameters {
     fn from(scenario: &Scenario) -> Self {
         Self {
@@ -326,18 +215,6 @@ impl From<&Scenario> for Parameters {
             driven_factors: (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).collect(),
             metric_interval: scenario.metric_interval,
         }
-    }
-}
-
-impl Slo {
-    /// Whether a question of a tenant of that class, asked by those users or at a rate, is judged by this SLO.
-    pub fn judges(&self, question: Question, class: TenantClass, users: Option<&str>) -> bool {
-        self.is_about(question, users) && self.tenants.is_none_or(|judged| judged == class)
-    }
-
-    /// Whether a question, asked by those users or at a rate, is judged by this SLO for some tenants.
-    pub fn is_about(&self, question: Question, users: Option<&str>) -> bool {
-        self.questions.contains(&question) && self.users.as_deref() == users
     }
 }
 
@@ -384,7 +261,7 @@ impl Scenario {
         match access {
             Access::ReadWrite => self.describes_population,
             Access::ReadOnly => {
-                !self.questions_asked().into_iter().any(Question::writes)
+                !self.questions_asked().into_iter().any(Question::needs_writes)
                     && self.slos.iter().all(|slo| slo.of == Operation::Questions)
             }
         }

@@ -76,7 +76,7 @@ fn a_read_only_run_refuses_each_question_and_slo_that_writes_with_its_line() {
     let mistakes = read(Some(Access::ReadOnly)).unwrap_err();
     let mistakes: Vec<String> = mistakes.iter().map(ScenarioError::at_its_place).collect();
     insta::assert_snapshot!(mistakes.join("\n"), @r#"
-    smoke.toml:42: `probes`: asking "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit" may write to the store, and this run only reads; use a scenario that asks none of these
+    smoke.toml:42: `probes`: only a run that writes can ask "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit", "live_timeline", "live_dashboard", and this run only reads; use a scenario that asks none of these
     smoke.toml:104: `slo`: "written" is about records that are written, and this run only reads; use a scenario without it
     "#);
 }
@@ -85,7 +85,7 @@ fn a_read_only_run_refuses_each_question_and_slo_that_writes_with_its_line() {
 fn a_scenario_fits_the_accesses_that_it_can_be_read_for() {
     let smoke = smoke();
     assert!(smoke.fits(Access::ReadWrite) && !smoke.fits(Access::ReadOnly));
-    let reads = |question: &Question| !question.writes();
+    let reads = |question: &Question| !question.needs_writes();
     let asked = smoke.probes.clone().into_iter().filter(|(question, _)| reads(question)).collect();
     assert!(Scenario { probes: asked, ..smoke }.fits(Access::ReadOnly));
     let deployed = read(DEPLOYED, QUESTIONS).unwrap();
