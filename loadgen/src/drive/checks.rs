@@ -83,7 +83,7 @@ fn outcome(
             return Outcome::Error;
         }
         Some(Err(error)) => Err(Some(error.to_string())),
-        Some(Ok(answer)) => compare(shared, probe, &answer),
+        Some(Ok(answer)) => compare(shared, probe, &answer, times),
     };
     let Err(error) = compared else { return Outcome::Correct };
     if shared.should_log_failure() {

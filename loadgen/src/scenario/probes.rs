@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names::{question, unknown};
+use super::names::question;
 use super::questions;
 use super::raw::Raw;
 use super::source::Source;

@@ -27,7 +27,7 @@ fn probe(question: Question, number: usize) -> Probe {
 }
 
 fn expected(bounds: &Bounds, probe: &Probe, asked: Duration, answered: Duration) -> Arc<Answer> {
-    bounds.widen(PLAN.1.expected(probe.question, probe.tenant, &probe.key), probe, asked, answered)
+    bounds.widen(PLAN.1.expected(probe.question, probe.tenant, &probe.key).unwrap(), probe, asked, answered)
 }
 
 /// Records of a tenant, each with its start.
@@ -60,7 +60,7 @@ fn commit(bounds: &Bounds, tenant: usize, before: Duration) {
 fn timeline(probe: &Probe, has: impl Fn(Duration, usize) -> bool) -> Vec<TimelineEntry> {
     let Key::Customer(customer) = probe.key else { unreachable!("{probe:?}") };
     let id = PLAN.0.population().customer_id(probe.tenant, customer);
-    let settled = PLAN.1.expected(probe.question, probe.tenant, &probe.key);
+    let settled = PLAN.1.expected(probe.question, probe.tenant, &probe.key).unwrap();
     let Answer::LiveTimeline { entries, .. } = &*settled else { unreachable!("{settled:?}") };
     let driven = RECORDS[probe.tenant].0.iter().filter(|(_, record)| record.customer_id == id);
     let driven = driven.enumerate().filter(|(place, (at, _))| has(*at, *place));
@@ -77,7 +77,7 @@ fn live(entries: Vec<TimelineEntry>) -> Answer {
 
 /// The dashboard of a store that has some of the driven events.
 fn dashboard(probe: &Probe, has: impl Fn(Duration, usize) -> bool) -> Vec<LiveGroup> {
-    let settled = PLAN.1.expected(probe.question, probe.tenant, &probe.key);
+    let settled = PLAN.1.expected(probe.question, probe.tenant, &probe.key).unwrap();
     let Answer::LiveEvents(groups) = &*settled else { unreachable!("{settled:?}") };
     let mut groups = groups.clone();
     for (_, (_, record)) in RECORDS[probe.tenant].1.iter().enumerate().filter(|(place, (at, _))| has(*at, *place)) {

@@ -142,7 +142,7 @@ fn a_file_is_relative_to_the_one_that_names_it() {
     std::fs::write(&own, "include = [\"base/base.toml\"]\nname = \"own\"\n").unwrap();
     assert_eq!(Scenario::read(&own).unwrap().slos.len(), smoke().slos.len() + 1);
     let set = format!("slo_files=[{:?}]", folder.path().join("base/slo.yaml"));
-    let shipped = Scenario::parse_with(SMOKE, "smoke", &[set]).unwrap();
+    let shipped = Scenario::parse_with(SMOKE, "smoke", &[set], None).unwrap();
     assert_eq!(shipped.slos.len(), smoke().slos.len() + 1);
     let in_text = Scenario::parse(&format!("slo_files = [\"slo.yaml\"]\n{SMOKE}"), "smoke").unwrap_err();
     assert_eq!(

@@ -76,8 +76,8 @@ fn a_read_only_run_refuses_each_question_and_slo_that_writes_with_its_line() {
     let mistakes = read(Some(Access::ReadOnly)).unwrap_err();
     let mistakes: Vec<String> = mistakes.iter().map(ScenarioError::at_its_place).collect();
     insta::assert_snapshot!(mistakes.join("\n"), @r#"
-    smoke.toml:42: `probes`: only a run that writes can ask "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit", "live_timeline", "live_dashboard", and this run only reads; use a scenario that asks none of these
-    smoke.toml:104: `slo`: "written" is about records that are written, and this run only reads; use a scenario without it
+    smoke.toml:43: `probes`: only a run that writes can ask "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit", "live_timeline", "live_dashboard", and this run only reads; use a scenario that asks none of these
+    smoke.toml:107: `slo`: "written" is about records that are written, and this run only reads; use a scenario without it
     "#);
 }
 
