@@ -11,6 +11,7 @@ use super::parameters::Parameters;
 use crate::question::Answer;
 use crate::question::custom::{CustomQuestion, Piece};
 use crate::target::QueryError;
+use crate::target::elasticsearch::WHOLE;
 
 /// A search as it is sent.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Search {
         let statement = question.statement().map_err(|error| CustomError::refused(question, error))?;
         let index = question.index.as_deref().unwrap_or_default();
         // A pattern without an index, and an index that does not exist, are mistakes and not empty answers.
-        let path = format!("/{index}/_search?ignore_unavailable=false&allow_no_indices=false");
+        let path = format!("/{index}/_search?ignore_unavailable=false&allow_no_indices=false&{WHOLE}");
         let search = Self { path, pieces: statement.pieces };
         let client = Client::new(stores)?;
         client.ask(&search, &parameters.first()).await.map_err(|error| CustomError::query(question, error))?;

@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use super::error::QueryError;
 
+/// Without it, a search whose shards failed in part succeeds with fewer hits, which looks like a wrong answer.
+pub(crate) const WHOLE: &str = "allow_partial_search_results=false";
+
 /// The index pattern of all communications.
 pub(crate) fn communications(names: &Names) -> String {
     names.index("communications-*")
@@ -36,7 +39,7 @@ impl Searcher {
 
     /// Sends a search, routed to a tenant's shard.
     pub(crate) async fn search<T: DeserializeOwned>(&self, tenant: Uuid, body: &Value) -> Result<T, QueryError> {
-        let path = format!("/{}/_search?routing={tenant}", self.indices);
+        let path = format!("/{}/_search?routing={tenant}&{WHOLE}", self.indices);
         Ok(self.client.read(Method::POST, &path, Some(body)).await?)
     }
 }
