@@ -44,7 +44,7 @@ impl Default for Settings {
             elasticsearch_heap: ByteSize::mib(768),
             kafka_heap: ByteSize::mib(512),
             connect_heap: ByteSize::mib(384),
-            clickhouse_memory: ByteSize::gib(2),
+            clickhouse_memory: ByteSize::gib(4),
             postgres_buffers: ByteSize::mib(256),
             redis_cache_memory: ByteSize::mib(256),
             redis_state_memory: ByteSize::mib(128),
