@@ -71,11 +71,16 @@ struct Group {
 
 impl Group {
     fn read(&self) -> Result<EventGroup<(Channel, EventType)>, QueryError> {
-        let channel = parse_label(STORE, Channel::ALL, Channel::as_str, &self.channel)?;
-        let event_type = parse_label(STORE, EventType::ALL, EventType::as_str, &self.event_type)?;
+        let key = key(&self.channel, &self.event_type)?;
         let timing = Timing::measured(self.mean_ms, self.p95_ms);
-        Ok(EventGroup { key: (channel, event_type), events: self.events, succeeded: self.succeeded, timing })
+        Ok(EventGroup { key, events: self.events, succeeded: self.succeeded, timing })
     }
+}
+
+/// What a group is of.
+pub(super) fn key(channel: &str, event_type: &str) -> Result<(Channel, EventType), QueryError> {
+    let channel = parse_label(STORE, Channel::ALL, Channel::as_str, channel)?;
+    Ok((channel, parse_label(STORE, EventType::ALL, EventType::as_str, event_type)?))
 }
 
 /// Durations and successes of the events of each channel and type.

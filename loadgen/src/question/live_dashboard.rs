@@ -8,7 +8,8 @@ use clickhouse::Row;
 use serde::Deserialize;
 use sluice_schemas::records::{Channel, EventType};
 
-use super::answer::{Answer, LiveGroup, parse_label, sorted_by_key};
+use super::answer::{Answer, LiveGroup, sorted_by_key};
+use super::dashboard_events;
 use super::definition::{Definition, Reply};
 use super::key::{Key, Window};
 use super::store::Store;
@@ -80,11 +81,14 @@ struct Group {
 
 impl Group {
     fn read(&self) -> Result<LiveGroup, QueryError> {
-        let channel = parse_label(STORE, Channel::ALL, Channel::as_str, &self.channel)?;
-        let event_type = parse_label(STORE, EventType::ALL, EventType::as_str, &self.event_type)?;
         let newest = DateTime::from_timestamp_millis(self.newest_ms);
         let newest = newest.ok_or(QueryError::Unreadable { store: STORE, what: "an instant that no record has" })?;
-        Ok(LiveGroup::exactly((channel, event_type), self.events, self.succeeded, newest))
+        Ok(LiveGroup::exactly(
+            dashboard_events::key(&self.channel, &self.event_type)?,
+            self.events,
+            self.succeeded,
+            newest,
+        ))
     }
 }
 

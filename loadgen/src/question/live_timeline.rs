@@ -48,14 +48,7 @@ impl Definition for LiveTimeline {
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
         Box::pin(async move {
-            let (tenant, customer) = (subject.tenant_id(), subject.customer_id());
-            let rows = targets
-                .postgres
-                .as_tenant(tenant, async |connection| {
-                    sqlx::query(QUERY).bind(customer).bind(subject.live_since()).fetch_all(connection).await
-                })
-                .await?;
-            let entries = rows.iter().map(|row| timeline::entry(row, tenant, customer)).collect::<Result<_, _>>()?;
+            let entries = timeline::entries(targets, subject, (QUERY, subject.live_since())).await?;
             Ok(Answer::LiveTimeline { entries, required: [].into() })
         })
     }

@@ -1,10 +1,11 @@
 //! `timeline`: a customer's newest communications before the scenario's start, in PostgreSQL.
 //! All columns and their order are compared.
 
+use chrono::{DateTime, Utc};
 use sluice_schemas::records::{Communication, Content};
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::answer::{Answer, NEWEST, TimelineEntry};
@@ -49,16 +50,7 @@ impl Definition for Timeline {
     }
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
-        Box::pin(async move {
-            let (tenant, customer) = (subject.tenant_id(), subject.customer_id());
-            let rows = targets
-                .postgres
-                .as_tenant(tenant, async |connection| {
-                    sqlx::query(QUERY).bind(customer).bind(subject.before()).fetch_all(connection).await
-                })
-                .await?;
-            rows.iter().map(|row| entry(row, tenant, customer)).collect::<Result<_, _>>().map(Answer::Timeline)
-        })
+        Box::pin(async move { entries(targets, subject, (QUERY, subject.before())).await.map(Answer::Timeline) })
     }
 
     fn tally(&self, _days: usize) -> Box<dyn Tally> {
@@ -66,8 +58,21 @@ impl Definition for Timeline {
     }
 }
 
+/// The communications of a customer that a query with a limit in time returns.
+pub(super) async fn entries(
+    targets: &Targets,
+    subject: Subject<'_>,
+    (query, limit): (&'static str, DateTime<Utc>),
+) -> Result<Vec<TimelineEntry>, QueryError> {
+    let (tenant, customer) = (subject.tenant_id(), subject.customer_id());
+    let asking =
+        async |connection: &mut PgConnection| sqlx::query(query).bind(customer).bind(limit).fetch_all(connection).await;
+    let rows = targets.postgres.as_tenant(tenant, asking).await?;
+    rows.iter().map(|row| entry(row, tenant, customer)).collect()
+}
+
 /// A row of another tenant or customer fails the whole answer.
-pub(super) fn entry(row: &PgRow, tenant: Uuid, customer: Uuid) -> Result<TimelineEntry, QueryError> {
+fn entry(row: &PgRow, tenant: Uuid, customer: Uuid) -> Result<TimelineEntry, QueryError> {
     let owner: (Uuid, Uuid) = (row.try_get("tenant_id")?, row.try_get("customer_id")?);
     if owner != (tenant, customer) {
         return Err(QueryError::ForeignRow(STORE));
