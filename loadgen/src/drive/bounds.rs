@@ -22,7 +22,6 @@ use crate::parallel;
 use crate::plan::{Plan, Probe, Shard};
 use crate::population::Era;
 use crate::question::{Answer, Key, LiveGroup, Question, TimelineEntry};
-use crate::scenario::Scenario;
 use committed::Committed;
 use seen::Seen;
 use started::Started;
@@ -45,7 +44,7 @@ impl Bounds {
     /// Nothing is written yet. If events are asked for, counts every planned one, which takes seconds for millions.
     pub(super) fn new(plan: &Arc<Plan>, shard: Shard) -> Self {
         let tenants: Vec<usize> = (0..plan.population().tenants().len()).collect();
-        let is_asked = asks_for_events(plan.scenario());
+        let is_asked = plan.scenario().questions_asked().contains(&Question::LiveDashboard);
         Self {
             plan: Arc::clone(plan),
             shard,
@@ -142,12 +141,6 @@ impl Bounds {
         let keys = Channel::ALL.iter().flat_map(|&channel| EventType::ALL.iter().map(move |&event| (channel, event)));
         Answer::LiveEvents(keys.filter_map(group).collect())
     }
-}
-
-fn asks_for_events(scenario: &Scenario) -> bool {
-    let question = Question::LiveDashboard;
-    scenario.probes.contains_key(&question)
-        || scenario.users.iter().any(|users| users.questions.contains_key(&question))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use sluice_schemas::records::{Communication, CommunicationEvent};
 use super::*;
 use crate::population::Population;
 use crate::question::oracle::Oracle;
+use crate::scenario::Scenario;
 
 /// A plan and its oracle; a communication is written every few hundred milliseconds.
 static PLAN: LazyLock<(Arc<Plan>, Oracle)> = LazyLock::new(|| {
