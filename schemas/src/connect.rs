@@ -82,6 +82,11 @@ pub fn postgres_options(stores: &Stores, database: &str, role: Role) -> PgConnec
         .application_name("sluice")
 }
 
+/// Options of the reader's connections whose transactions only read, whatever the role may do, unless they say otherwise.
+pub fn reading_options(stores: &Stores, database: &str) -> PgConnectOptions {
+    postgres_options(stores, database, Role::Reader).options([("default_transaction_read_only", "on")])
+}
+
 /// A small pool of connections to the namespace's database. It opens one connection to verify that the login works.
 pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPool, ConnectError> {
     let database = &names.database();

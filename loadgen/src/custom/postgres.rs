@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sluice_schemas::connect::{self, CONNECT_TIMEOUT, Role};
+use sluice_schemas::connect::{self, CONNECT_TIMEOUT};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sluice_schemas::tenant;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, PgPool, Row as _, TypeInfo as _};
 use uuid::Uuid;
 
@@ -145,14 +145,9 @@ fn first_value(row: &PgRow) -> Result<Option<String>, QueryError> {
     }
 }
 
-/// Options of every connection: a transaction that doesn't say otherwise only reads.
-fn options(stores: &Stores, database: &str) -> PgConnectOptions {
-    connect::postgres_options(stores, database, Role::Reader).options([("default_transaction_read_only", "on")])
-}
-
 /// One connection, for what is done before the drive.
 pub(super) async fn connect_once(stores: &Stores, database: &str) -> Result<PgConnection, CustomError> {
-    Ok(connect::postgres_connection_with(stores, database, options(stores, database)).await?)
+    Ok(connect::postgres_connection_with(stores, database, connect::reading_options(stores, database)).await?)
 }
 
 /// A pool for each database.
@@ -173,7 +168,7 @@ impl Pools {
                 .max_connections(connections)
                 .acquire_timeout(CONNECT_TIMEOUT * 6)
                 .test_before_acquire(false);
-            pools.insert(database.to_owned(), pool.connect_with(options(stores, database)).await?);
+            pools.insert(database.to_owned(), pool.connect_with(connect::reading_options(stores, database)).await?);
         }
         Ok(Self(pools))
     }

@@ -29,10 +29,11 @@ impl Postgres {
         role: Role,
         connections: u32,
     ) -> Result<Self, QueryError> {
-        let options = connect::postgres_options(stores, &names.database(), role);
-        // The reader's transactions only read, whatever else the role may do.
-        let options =
-            if role == Role::Reader { options.options([("default_transaction_read_only", "on")]) } else { options };
+        let database = names.database();
+        let options = match role {
+            Role::Reader => connect::reading_options(stores, &database),
+            role => connect::postgres_options(stores, &database, role),
+        };
         let pool = PgPoolOptions::new()
             .min_connections(connections.div_ceil(2))
             .max_connections(connections)
