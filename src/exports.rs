@@ -3,14 +3,18 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use sluice_loadgen::metrics::{self, Metrics, Otlp};
+use sluice_loadgen::{
+    metrics::{self, Metrics, Otlp},
+    observer::Observer,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Who gets the metrics of a run.
 #[derive(Debug)]
 pub(crate) struct Exports {
-    metrics: Arc<Metrics>,
+    /// The observer that the metrics come from; `None` if nobody gets them, so that no snapshot is copied for nothing.
+    metrics: Option<Arc<Metrics>>,
     served: Option<SocketAddr>,
     pushing: Option<JoinHandle<()>>,
     stop: CancellationToken,
@@ -26,12 +30,13 @@ impl Exports {
             None => None,
         };
         let pushing = otlp.map(|otlp| tokio::spawn(otlp.push_until(Arc::clone(&metrics), stop.clone())));
+        let metrics = (served.is_some() || pushing.is_some()).then_some(metrics);
         Ok(Self { metrics, served, pushing, stop })
     }
 
-    /// The observer that the metrics come from.
-    pub(crate) fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.metrics)
+    /// What the metrics come from, if anybody gets them.
+    pub(crate) fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.metrics.clone().map(|metrics| metrics as Arc<dyn Observer>)
     }
 
     /// Where the metrics are, for the terminal.

@@ -201,7 +201,8 @@ async fn begin(
     if let Some(text) = exports.describe() {
         live.print(&text);
     }
-    let observers = Observers(vec![Arc::clone(&live) as Arc<dyn Observer>, exports.metrics()]);
+    let watching = std::iter::once(Arc::clone(&live) as Arc<dyn Observer>);
+    let observers = Observers(watching.chain(exports.observer()).collect());
     Ok(Begun { planning: Planning::start(&scenario), live, observers, exports, stop })
 }
 
