@@ -35,7 +35,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
                 if turn == 1 && !is_present {
                     continue;
                 }
-                let name = [SLUICE, other][turn];
+                let name = [OURS, other][turn];
                 progress(&format!("{}: {name}, round {} of {}", asked.store(), round + 1, options.rounds));
                 // The bench has nothing else to do meanwhile.
                 outcomes[turn].push(if turn == 0 {
@@ -50,7 +50,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-const SLUICE: &str = "sluice";
+/// Name in the table.
+const OURS: &str = "sluice";
 
 fn run_other(testbed: &Testbed, options: &Options, asked: Asked) -> anyhow::Result<Outcome> {
     match asked {
@@ -69,7 +70,7 @@ fn table(asked: Asked, other: &str, outcomes: &[Vec<Outcome>; 2], options: &Opti
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header(["program", "answered/s", "p50 in ms", "p95 in ms", "CPU in us each"]);
-    for (name, outcomes) in [SLUICE, other].into_iter().zip(outcomes).filter(|(_, outcomes)| !outcomes.is_empty()) {
+    for (name, outcomes) in [OURS, other].into_iter().zip(outcomes).filter(|(_, outcomes)| !outcomes.is_empty()) {
         let spread = |of: fn(&Outcome) -> f64, digits: usize| {
             Spread::of(outcomes.iter().map(of)).map_or_else(String::new, |Spread { min, median, max }| {
                 format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
