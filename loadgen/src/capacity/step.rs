@@ -24,7 +24,8 @@ use crate::verdict::{Findings, Overall, Validity, Verdict};
 
 /// Seconds in which the records of a step must land: the age at which a batch is sealed, twice.
 const LANDING: Duration = Duration::from_mins(1);
-/// How often an undecided step is repeated at twice the length.
+/// How often an undecided step is repeated at twice the length. An undecided confirming hold is not: it is long already, and
+/// a rate a step lower is decided sooner than the same one.
 const LENGTHENED: u32 = 2;
 /// Longest wait for ClickHouse's merges after a step; they never end on busy tables.
 const MERGING: Duration = Duration::from_secs(30);
@@ -74,19 +75,21 @@ pub(super) struct Steps<'a> {
 pub type Alive<'a> = dyn FnMut() -> Result<(), String> + Send + 'a;
 
 impl Steps<'_> {
-    /// Holds a rate until it is decided, at most four times as long as `length`. `trial` is the number of the last trial.
+    /// Holds a rate until it is decided, at most four times as long as `length`; a confirming hold once. `trial` is the number
+    /// of the last trial.
     pub(super) async fn decide(
         &self,
         (factor, hold, length): (f64, Hold, Duration),
         trial: &mut u32,
         alive: &mut Alive<'_>,
     ) -> Result<Step, TrialError> {
+        let most = if hold == Hold::Confirm { 0 } else { LENGTHENED };
         let mut lengthened = 0;
         loop {
             *trial += 1;
             let length = length * 2_u32.pow(lengthened);
             let step = Box::pin(self.run((factor, hold, length), *trial, alive)).await?;
-            if step.outcome != Outcome::Undecided || lengthened == LENGTHENED {
+            if step.outcome != Outcome::Undecided || lengthened == most {
                 return Ok(step);
             }
             lengthened += 1;
