@@ -78,11 +78,11 @@ impl Client {
         serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>().map_err(unreadable)
     }
 
-    /// The first column of a query without parameters, as text.
-    pub(super) async fn column(&self, sql: &str) -> Result<Vec<String>, QueryError> {
+    /// The rows of a query without parameters, as text.
+    pub(super) async fn texts(&self, sql: &str) -> Result<Vec<Vec<String>>, QueryError> {
         let query = Query { escaped: sql.replace('?', "??"), database: None, order: Vec::new() };
         let rows = self.rows(&query, &Chosen::new()).await?;
-        Ok(rows.iter().filter_map(|row| row.first()).map(text).collect())
+        Ok(rows.iter().map(|row| row.iter().map(text).collect()).collect())
     }
 }
 

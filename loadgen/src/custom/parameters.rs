@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use xxhash_rust::xxh64::xxh64;
 
 use super::error::CustomError;
 use super::{Chosen, clickhouse, postgres};
 use crate::question::custom::{CustomQuestion, Source, Values, read_csv};
 use crate::question::{Key, Store};
+use crate::target::QueryError;
 
 /// Maximum number of values that are taken from a store.
 const MAX_SAMPLED: usize = 10_000;
@@ -29,24 +31,16 @@ struct Rows {
 
 impl Parameters {
     /// Reads or samples the values.
-    pub(super) async fn sample(
-        question: &CustomQuestion,
-        (stores, names): (&Stores, &Names),
-    ) -> Result<Self, CustomError> {
-        let mut rows: BTreeMap<String, Rows> = BTreeMap::new();
+    pub(super) async fn sample(question: &CustomQuestion, to: (&Stores, &Names)) -> Result<Self, CustomError> {
+        let mut sources: BTreeMap<String, Vec<Parameter<'_>>> = BTreeMap::new();
         for (name, source) in &question.parameters {
-            let values = values(question, source, (stores, names)).await;
-            let values = values.map_err(|error| error.of_parameter(name))?;
-            let length = values.len() as u64;
-            if length == 0 {
-                let why = format!("the source of its parameter \"{name}\" has no values; is it the right one?");
-                return Err(CustomError::refused(question, why));
-            }
-            let columns = rows.entry(source.rows()).or_insert_with(|| Rows { columns: BTreeMap::new(), length });
-            columns.length = columns.length.min(length);
-            columns.columns.insert(name.clone(), values);
+            sources.entry(source.rows()).or_default().push((name, source));
         }
-        Ok(Self(rows.into_values().collect()))
+        let mut all = Vec::new();
+        for parameters in sources.values() {
+            all.push(Rows::read(question, parameters, to).await?);
+        }
+        Ok(Self(all))
     }
 
     /// The values that a key chooses.
@@ -63,49 +57,93 @@ impl Parameters {
     }
 }
 
+/// A parameter's name, and where its values come from.
+type Parameter<'a> = (&'a String, &'a Source);
+
 impl Rows {
+    /// Reads the columns of parameters whose values come from the same rows.
+    async fn read(
+        question: &CustomQuestion,
+        parameters: &[Parameter<'_>],
+        to: (&Stores, &Names),
+    ) -> Result<Self, CustomError> {
+        let mut columns = BTreeMap::new();
+        if let Some((store, from)) = parameters.first().and_then(|(_, source)| sampled(source)) {
+            let names: Vec<&str> = parameters.iter().filter_map(|(_, source)| source.column()).collect();
+            let rows = rows(question, store, &select(store, &from, &names), to).await;
+            let rows = rows.map_err(|error| error.of_parameter(parameters[0].0))?;
+            for (index, (name, _)) in parameters.iter().enumerate() {
+                columns.insert((*name).clone(), rows.iter().filter_map(|row| row.get(index).cloned()).collect());
+            }
+        }
+        for (name, source) in parameters {
+            let values: Values = match source {
+                Source::Values(values) => values.clone(),
+                Source::Csv { file, column } => {
+                    let read = read_csv(file.as_ref(), column);
+                    let refused = |message| CustomError::refused(question, format!("{file}: {message}"));
+                    read.map_err(refused).map_err(|error| error.of_parameter(name))?
+                }
+                Source::Query { .. } | Source::Table { .. } => continue,
+            };
+            columns.insert((*name).clone(), values);
+        }
+        let length = columns.values().map(Vec::len).min().unwrap_or(0) as u64;
+        if length == 0 {
+            let name = parameters.first().map_or("", |(name, _)| name.as_str());
+            let why = format!("the source of its parameter \"{name}\" has no values; is it the right one?");
+            return Err(CustomError::refused(question, why));
+        }
+        Ok(Self { columns, length })
+    }
+
     fn at(&self, row: u64) -> impl Iterator<Item = (&str, &str)> {
         let columns = self.columns.iter();
         columns.map(move |(name, values)| (name.as_str(), values.get(row as usize).map_or("", String::as_str)))
     }
 }
 
-async fn values(
+/// The store that holds the rows of a source, and what they are selected from; `None` if it is no store.
+fn sampled(source: &Source) -> Option<(Store, String)> {
+    match source {
+        Source::Values(_) | Source::Csv { .. } => None,
+        Source::Query { store, text, .. } => Some((*store, format!("({}) AS rows", text.trim().trim_end_matches(';')))),
+        Source::Table { store, table, .. } => Some((*store, quoted(*store, table))),
+    }
+}
+
+/// Selects rows of text.
+async fn rows(
     question: &CustomQuestion,
-    source: &Source,
+    store: Store,
+    sql: &str,
     (stores, names): (&Stores, &Names),
-) -> Result<Values, CustomError> {
-    let (store, sql) = match source {
-        Source::Values(values) => return Ok(values.clone()),
-        Source::Csv { file, column } => {
-            let read = read_csv(file.as_ref(), column);
-            return read.map_err(|message| CustomError::refused(question, format!("{file}: {message}")));
-        }
-        Source::Query { store, text, column } => {
-            (*store, select(*store, &format!("({}) AS rows", text.trim().trim_end_matches(';')), column))
-        }
-        Source::Table { store, table, column } => (*store, select(*store, &quoted(*store, table), column)),
-    };
+) -> Result<Vec<Vec<String>>, CustomError> {
+    let failed = |error| CustomError::query(question, error);
     if store == Store::Clickhouse {
-        let column = clickhouse::Client::new(stores, names).column(&sql).await;
-        return column.map_err(|error| CustomError::query(question, error));
+        return clickhouse::Client::new(stores, names).texts(sql).await.map_err(failed);
     }
     let database = question.database.clone().filter(|_| question.question.store() == Store::Postgres);
     let database = database.unwrap_or_else(|| names.database());
     let mut connection = postgres::connect_once(stores, &database).await?;
-    let values = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
     let closed = connection.close().await;
-    let values = values.map_err(|error| CustomError::query(question, error))?;
-    closed.map_err(|error| CustomError::query(question, error))?;
-    Ok(values)
+    let rows = rows.map_err(QueryError::from).map_err(failed)?;
+    closed.map_err(QueryError::from).map_err(failed)?;
+    let texts = |row: PgRow| (0..row.len()).map(|column| row.try_get(column)).collect::<Result<Vec<String>, _>>();
+    rows.into_iter().map(texts).collect::<Result<_, _>>().map_err(QueryError::from).map_err(failed)
 }
 
-/// Selects the first values of a column as text. It sorts nothing, so that it costs a large table little.
-fn select(store: Store, from: &str, column: &str) -> String {
-    let column = quoted(store, column);
-    let text =
-        if store == Store::Clickhouse { format!("toString({column})") } else { format!("CAST({column} AS text)") };
-    format!("SELECT {text} FROM {from} WHERE {column} IS NOT NULL LIMIT {MAX_SAMPLED}")
+/// Selects the first values of columns as text: all columns at once, since a store may return other rows, or in another order, to
+/// each query. It sorts nothing, so that it costs a large table little.
+fn select(store: Store, from: &str, columns: &[&str]) -> String {
+    let columns: Vec<String> = columns.iter().map(|column| quoted(store, column)).collect();
+    let text = |column: &String| {
+        if store == Store::Clickhouse { format!("toString({column})") } else { format!("CAST({column} AS text)") }
+    };
+    let texts: Vec<String> = columns.iter().map(text).collect();
+    let known: Vec<String> = columns.iter().map(|column| format!("{column} IS NOT NULL")).collect();
+    format!("SELECT {} FROM {from} WHERE {} LIMIT {MAX_SAMPLED}", texts.join(", "), known.join(" AND "))
 }
 
 /// A name in quotes, part by part.
@@ -139,9 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_the_same_rows_are_read_at_once() {
+        assert_eq!(
+            select(Store::Clickhouse, "`calls`", &["agent", "day"]),
+            "SELECT toString(`agent`), toString(`day`) FROM `calls` WHERE `agent` IS NOT NULL AND `day` IS NOT NULL \
+             LIMIT 10000"
+        );
+    }
+
+    #[test]
     fn names_are_quoted_part_by_part() {
         assert_eq!(
-            select(Store::Postgres, &quoted(Store::Postgres, "crm.customers"), "id"),
+            select(Store::Postgres, &quoted(Store::Postgres, "crm.customers"), &["id"]),
             "SELECT CAST(\"id\" AS text) FROM \"crm\".\"customers\" WHERE \"id\" IS NOT NULL LIMIT 10000"
         );
     }

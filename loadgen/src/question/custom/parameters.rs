@@ -54,6 +54,14 @@ impl Source {
             Self::Table { store, table, .. } => format!("table {} {table}", store.as_str()),
         }
     }
+
+    /// The column of those rows; `None` for values that are listed.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Values(_) => None,
+            Self::Csv { column, .. } | Self::Query { column, .. } | Self::Table { column, .. } => Some(column),
+        }
+    }
 }
 
 /// The values of one parameter.
