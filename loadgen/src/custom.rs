@@ -105,7 +105,7 @@ impl Prepared {
 /// Connections of one loop to the stores of prepared questions.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    postgres: postgres::Pools,
+    postgres: postgres::Databases,
     clickhouse: clickhouse::Client,
     elasticsearch: Option<elasticsearch::Client>,
     redis: Option<redis::Client>,
@@ -119,7 +119,7 @@ impl Clients {
         postgres_connections: u32,
     ) -> Result<Self, QueryError> {
         Ok(Self {
-            postgres: postgres::Pools::connect(stores, prepared.databases(), postgres_connections).await?,
+            postgres: postgres::Databases::connect(stores, prepared.databases(), postgres_connections).await?,
             clickhouse: clickhouse::Client::new(stores, names),
             elasticsearch: prepared
                 .asks(Store::Elasticsearch)

@@ -2,6 +2,7 @@
 //! They never decide what to ask or when, and never judge an answer.
 
 pub(crate) mod clickhouse;
+pub(crate) mod connections;
 pub(crate) mod elasticsearch;
 mod error;
 pub(crate) mod postgres;
@@ -16,7 +17,7 @@ use sluice_schemas::stores::Stores;
 pub use error::QueryError;
 
 /// A client for each store that answers questions.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Targets {
     /// The client for lookups, timelines and containment.
     pub(crate) postgres: postgres::Postgres,

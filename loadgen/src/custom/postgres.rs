@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sluice_schemas::connect::{self, CONNECT_TIMEOUT};
+use sluice_schemas::connect;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sluice_schemas::tenant;
-use sqlx::postgres::{PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, PgPool, Row as _, TypeInfo as _};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, Row as _, TypeInfo as _};
 use uuid::Uuid;
 
 use super::Chosen;
@@ -16,7 +16,7 @@ use super::error::CustomError;
 use super::parameters::Parameters;
 use crate::question::Answer;
 use crate::question::custom::{CustomQuestion, Piece};
-use crate::target::{QueryError, waited};
+use crate::target::{QueryError, connections::Connections};
 
 /// The store, as errors name it.
 const STORE: &str = "PostgreSQL";
@@ -150,34 +150,30 @@ pub(super) async fn connect_once(stores: &Stores, database: &str) -> Result<PgCo
     Ok(connect::postgres_connection_with(stores, database, connect::reading_options(stores, database)).await?)
 }
 
-/// A pool for each database.
+/// Connections to each database.
 #[derive(Debug)]
-pub(super) struct Pools(BTreeMap<String, PgPool>);
+pub(super) struct Databases(BTreeMap<String, Connections>);
 
-impl Pools {
-    /// Opens half of each pool, which proves that the store responds.
+impl Databases {
+    /// Opens half of the connections to each database, which proves that the store responds.
     pub(super) async fn connect(
         stores: &Stores,
         databases: BTreeSet<&str>,
         connections: u32,
     ) -> Result<Self, QueryError> {
-        let mut pools = BTreeMap::new();
+        let (mut all, opened) = (BTreeMap::new(), (connections.div_ceil(2), connections));
         for database in databases {
-            let pool = PgPoolOptions::new()
-                .min_connections(connections.div_ceil(2))
-                .max_connections(connections)
-                .acquire_timeout(CONNECT_TIMEOUT * 6)
-                .test_before_acquire(false);
-            pools.insert(database.to_owned(), pool.connect_with(connect::reading_options(stores, database)).await?);
+            let options = connect::reading_options(stores, database);
+            all.insert(database.to_owned(), Connections::open((stores, database), options, opened).await?);
         }
-        Ok(Self(pools))
+        Ok(Self(all))
     }
 
-    /// Asks in a transaction of its own.
+    /// Asks on a connection that no other question uses.
     pub(super) async fn ask(&self, query: &Query, values: &Chosen<'_>) -> Result<Answer, QueryError> {
         let unknown = QueryError::Unreadable { store: STORE, what: "a database without connections" };
-        let pool = self.0.get(&query.database).ok_or(unknown)?;
-        let mut connection = waited::count(pool.acquire()).await?;
-        query.ask(&mut connection, values).await
+        let mut lease = self.0.get(&query.database).ok_or(unknown)?.lease().await?;
+        let answer = query.ask(&mut lease, values).await;
+        lease.end(answer)
     }
 }

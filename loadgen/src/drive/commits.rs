@@ -11,8 +11,7 @@ use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
 use sluice_schemas::stores::Stores;
 use sluice_schemas::tenant;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::PgConnection;
 use sqlx::types::Json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,8 @@ use super::clock::Clock;
 use super::shared::{Shared, add};
 use super::writes::Group;
 use crate::measure::{Outcome, Sample};
+use crate::target::QueryError;
+use crate::target::connections::Connections;
 
 /// Delays before each retry; after the last one fails, the group is given up.
 const RETRY_DELAYS: [Duration; 6] = [
@@ -38,8 +39,6 @@ const RETRY_DELAYS: [Duration; 6] = [
 const GRACE: Duration = Duration::from_mins(1);
 /// Timeout of closing the connections.
 const CLOSE: Duration = Duration::from_secs(5);
-/// Timeout of acquiring a connection; it counts as a failed attempt.
-const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// Inserts one tenant's communications. `ON CONFLICT` makes a retry idempotent.
 const INSERT_COMMUNICATIONS: &str = "\
@@ -55,18 +54,18 @@ ON CONFLICT (tenant_id, id, created_at) DO NOTHING";
 pub(super) struct Commits {
     shared: Arc<Shared>,
     clock: Clock,
-    pool: PgPool,
+    connections: Connections,
 }
 
 impl Commits {
-    pub(super) fn new(shared: &Arc<Shared>, clock: &Clock, pool: PgPool) -> Self {
-        Self { shared: Arc::clone(shared), clock: clock.clone(), pool }
+    pub(super) fn new(shared: &Arc<Shared>, clock: &Clock, connections: Connections) -> Self {
+        Self { shared: Arc::clone(shared), clock: clock.clone(), connections }
     }
 
     /// Commits groups concurrently until the channel closes or the drive is stopped.
     pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) {
         let this = Arc::new(self);
-        let writers = Arc::new(Semaphore::new(this.pool.options().get_max_connections() as usize));
+        let writers = Arc::new(Semaphore::new(this.shared.scenario.connections.postgres_writers as usize));
         let tasks = TaskTracker::new();
         while let Some(group) = groups.recv().await {
             let Ok(permit) = Arc::clone(&writers).acquire_owned().await else { break };
@@ -82,7 +81,7 @@ impl Commits {
         tasks.close();
         tasks.wait().await;
         // A frozen store never closes its connections.
-        drop(tokio::time::timeout(CLOSE, this.pool.close()).await);
+        drop(tokio::time::timeout(CLOSE, this.connections.close()).await);
     }
 
     async fn commit(&self, group: Group) {
@@ -96,7 +95,7 @@ impl Commits {
         let tenant_id = self.shared.plan.population().tenants()[tenant].id;
         let rows = Columns::from_rows(rows);
         for (attempt, pause) in RETRY_DELAYS.map(Some).into_iter().chain([None]).enumerate() {
-            let result = tokio::time::timeout(self.time_left(), rows.insert(&self.pool, tenant_id)).await;
+            let result = tokio::time::timeout(self.time_left(), rows.insert(&self.connections, tenant_id)).await;
             let is_committed = matches!(result, Ok(Ok(())));
             if attempt == 0 {
                 lock(&self.shared.transactions).record_first_attempt(at, !is_committed);
@@ -130,16 +129,11 @@ impl Commits {
     }
 }
 
-/// A separate pool for writes, so that probes and writes never wait for each other's connections.
-pub(super) async fn pool(stores: &Stores, names: &Names, writers: u32) -> Result<PgPool, ConnectError> {
-    let options = connect::postgres_options(stores, &names.database(), Role::App);
-    let pool = PgPoolOptions::new().min_connections(writers).max_connections(writers).acquire_timeout(ACQUIRE);
-    pool.connect_with(options).await.map_err(|error| ConnectError {
-        store: "PostgreSQL",
-        section: "postgres",
-        address: format!("{}:{}/{}", stores.postgres.host, stores.postgres.port, names.database()),
-        cause: error.to_string(),
-    })
+/// Connections of their own for writes, so that probes and writes never wait for each other's.
+pub(super) async fn connect(stores: &Stores, names: &Names, writers: u32) -> Result<Connections, ConnectError> {
+    let database = names.database();
+    let options = connect::postgres_options(stores, &database, Role::App);
+    Connections::open((stores, &database), options, (writers, writers)).await
 }
 
 /// Communications as the arrays that [`INSERT_COMMUNICATIONS`] takes.
@@ -173,8 +167,14 @@ impl Columns {
         columns
     }
 
-    async fn insert(&self, pool: &PgPool, tenant: Uuid) -> Result<(), sqlx::Error> {
-        let mut transaction = tenant::begin(pool, tenant).await?;
+    async fn insert(&self, connections: &Connections, tenant: Uuid) -> Result<(), QueryError> {
+        let mut lease = connections.lease().await?;
+        let inserted = self.insert_on(&mut lease, tenant).await;
+        lease.end(inserted.map_err(QueryError::from))
+    }
+
+    async fn insert_on(&self, connection: &mut PgConnection, tenant: Uuid) -> Result<(), sqlx::Error> {
+        let mut transaction = tenant::begin_on(connection, tenant).await?;
         sqlx::query(INSERT_COMMUNICATIONS)
             .bind(tenant)
             .bind(&self.ids)

@@ -1,28 +1,25 @@
 //! PostgreSQL as the application uses it: every transaction names its tenant, so row-level security applies.
 //! It is never bypassed.
 
-use sluice_schemas::connect::{self, CONNECT_TIMEOUT, Role};
+use sluice_schemas::connect::{self, Role};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sluice_schemas::tenant;
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::connections::Connections;
 use super::error::QueryError;
-use super::waited;
 
 /// The store, as errors name it.
 pub(crate) const STORE: &str = "PostgreSQL";
 
-/// A pool for questions.
-#[derive(Debug, Clone)]
-pub(crate) struct Postgres {
-    pool: PgPool,
-}
+/// Connections for questions.
+#[derive(Debug)]
+pub(crate) struct Postgres(Connections);
 
 impl Postgres {
-    /// Opens half of the pool, which proves that the store responds.
+    /// Opens half of the connections, which proves that the store responds.
     pub(super) async fn connect(
         stores: &Stores,
         names: &Names,
@@ -34,14 +31,8 @@ impl Postgres {
             Role::Reader => connect::reading_options(stores, &database),
             role => connect::postgres_options(stores, &database, role),
         };
-        let pool = PgPoolOptions::new()
-            .min_connections(connections.div_ceil(2))
-            .max_connections(connections)
-            // Each question has its own time-out, and waiting for a connection counts toward it.
-            .acquire_timeout(CONNECT_TIMEOUT * 6)
-            // A test would be one more round trip for each question.
-            .test_before_acquire(false);
-        Ok(Self { pool: pool.connect_with(options).await? })
+        let opened = (connections.div_ceil(2), connections);
+        Ok(Self(Connections::open((stores, &database), options, opened).await?))
     }
 
     /// Runs one query in a transaction of a tenant.
@@ -50,11 +41,15 @@ impl Postgres {
         tenant: Uuid,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, QueryError> {
-        let mut connection = waited::count(self.pool.acquire()).await?;
-        let mut transaction = tenant::begin_on(&mut connection, tenant).await?;
-        let answer = query(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(answer)
+        let mut lease = self.0.lease().await?;
+        let asking = async {
+            let mut transaction = tenant::begin_on(&mut lease, tenant).await?;
+            let answer = query(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(answer)
+        };
+        let answer = asking.await;
+        lease.end(answer)
     }
 }
 
