@@ -15,8 +15,7 @@ use sluice_loadgen::{
     },
     observer::Observer as _,
     plan::Shard,
-    scenario::Access,
-    scenario::Scenario,
+    scenario::{Access, Scenario, exact_duration},
 };
 
 use crate::{
@@ -106,10 +105,27 @@ impl Order {
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
     let chosen = options.run.choose(Access::ReadWrite)?;
     let order = Order::new(&options, &chosen.scenario).or_exit(Exit::Usage)?;
+    let short = too_short(order.hold, &settings);
     let run = Box::pin(Run::prepare(&options.run, chosen, Shard::WHOLE, settings)).await?;
+    if let Some(warning) = short {
+        run.live.print(&format!("warning: {warning}"));
+    }
     let searched = run.in_report_folder(async |folder| search_all(&run, &order, overrides, folder).await).await;
     run.end().await;
     Ok(exit(&searched?.searches))
+}
+
+/// Warns of steps that end before ingest inserts evenly: they find rates that don't last.
+fn too_short(hold: Duration, settings: &Settings) -> Option<String> {
+    let sealed = settings.ingest.pipelines.values().map(|pipeline| pipeline.max_age).max()?;
+    (hold < sealed * 2).then(|| {
+        format!(
+            "steps of {} are short: ingest seals a batch after up to {}, so the stores bear less for longer; hold a rate for {} or more",
+            exact_duration(hold),
+            exact_duration(sealed),
+            exact_duration(sealed * 2)
+        )
+    })
 }
 
 /// FAIL if a search shows that less than the scenario's own rate holds, INVALID if the generator kept one from telling.

@@ -136,12 +136,12 @@ impl Search {
             (None, Some(upper)) => self.below(upper),
             (Some(passed), None) if passed >= self.range.1 => self.confirmed(passed, Found::NoLimit { passed }),
             (Some(passed), None) => Next::Try((passed * GROWTH).min(self.range.1), Hold::Step),
-            // A rate of the generator is no limit of a store, so it is not looked for more closely.
-            (Some(passed), Some(upper)) if generator == Some(upper) => {
-                self.confirmed(passed, Found::GeneratorGaveWay { passed: Some(passed), at: upper })
-            }
+            // Between a rate that passed and one that the generator can't offer, a store may still fail.
             (Some(passed), Some(upper)) if upper / passed > RESOLUTION && self.steps_back == 0 => {
                 Next::Try((upper * passed).sqrt(), Hold::Step)
+            }
+            (Some(passed), Some(upper)) if generator == Some(upper) => {
+                self.confirmed(passed, Found::GeneratorGaveWay { passed: Some(passed), at: upper })
             }
             (Some(passed), Some(upper)) => match self.confirmed(passed, Found::Limit { passed, failed: upper }) {
                 // A disturbance may have failed it.
@@ -302,8 +302,9 @@ mod tests {
 
     #[test]
     fn a_generator_that_gives_way_twice_ends_the_search() {
-        let outcome = |factor: f64| if factor > 3.0 { Outcome::GeneratorGaveWay } else { Outcome::Passed };
-        assert_eq!(search(|factor, _| outcome(factor)).0, Found::GeneratorGaveWay { passed: Some(2.0), at: 4.0 });
+        let found = search(|factor, _| if factor > 3.0 { Outcome::GeneratorGaveWay } else { Outcome::Passed }).0;
+        let Found::GeneratorGaveWay { passed: Some(passed), at } = found else { panic!("{found:?}") };
+        assert!(passed <= 3.0 && at > 3.0 && at / passed <= RESOLUTION, "{found:?}");
         let never = search(|_, _| Outcome::GeneratorGaveWay).0;
         assert_eq!(never, Found::GeneratorGaveWay { passed: None, at: 1.0 / 16.0 });
         let mut first = true;
@@ -312,6 +313,17 @@ mod tests {
             if gave_way { Outcome::GeneratorGaveWay } else { Outcome::Passed }
         });
         assert_eq!(once.0, Found::NoLimit { passed: 64.0 }, "a disturbance of the generator is not its limit");
+    }
+
+    #[test]
+    fn a_store_that_fails_below_the_limit_of_the_generator_is_found() {
+        let (found, _) = search(|factor, _| match factor {
+            ..=2.5 => Outcome::Passed,
+            ..=3.8 => Outcome::Failed,
+            _ => Outcome::GeneratorGaveWay,
+        });
+        let Found::Limit { passed, failed } = found else { panic!("{found:?}") };
+        assert!(passed <= 2.5 && failed > 2.5 && failed / passed <= RESOLUTION, "{found:?}");
     }
 
     #[test]
