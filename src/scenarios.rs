@@ -10,11 +10,12 @@ use clap::{Args, ValueHint};
 use sluice_loadgen::scenario::{Access, Scenario, ScenarioError};
 
 /// The scenarios of `scenarios/`, by file name; a test checks that none is missing.
-const SHIPPED: [(&str, &str); 10] = [
+const SHIPPED: [(&str, &str); 11] = [
     ("burst", include_str!("../scenarios/burst.toml")),
     ("ci", include_str!("../scenarios/ci.toml")),
     ("day", include_str!("../scenarios/day.toml")),
     ("day_10m", include_str!("../scenarios/day_10m.toml")),
+    ("deployment", include_str!("../scenarios/deployment.toml")),
     ("ingest_10k", include_str!("../scenarios/ingest_10k.toml")),
     ("month_end", include_str!("../scenarios/month_end.toml")),
     ("noisy_neighbour", include_str!("../scenarios/noisy_neighbour.toml")),
@@ -29,8 +30,8 @@ const DEFAULT: &str = "smoke";
 /// A scenario, and values that replace its own.
 #[derive(Debug, Args)]
 pub(crate) struct Choice {
-    /// The scenario: smoke (the default), burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional or
-    /// soak, which ship with this program, or the path of a file. A name that contains a path separator or ends in .toml is
+    /// The scenario: smoke (the default), burst, ci, day, day_10m, deployment, ingest_10k, month_end, noisy_neighbour, regional
+    /// or soak, which ship with this program, or the path of a file. A name that contains a path separator or ends in .toml is
     /// always a file
     #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
     pub(crate) scenario: Option<String>,
@@ -159,9 +160,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_scenarios_and_suggests_a_similar_one() {
-        insta::assert_snapshot!(choose(&named("smkoe"), None).unwrap_err(), @"read scenario smkoe: no scenario and no file has this name; did you mean smoke? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
-        insta::assert_snapshot!(choose(&named("Days"), None).unwrap_err(), @"read scenario Days: no scenario and no file has this name; did you mean day? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
-        insta::assert_snapshot!(choose(&named("weekend"), None).unwrap_err(), @"read scenario weekend: no scenario and no file has this name; burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
-        insta::assert_snapshot!(choose(&named("scenarios/smok.toml"), None).unwrap_err(), @"read scenario scenarios/smok.toml: there is no such file; did you mean smoke? burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(&named("smkoe"), None).unwrap_err(), @"read scenario smkoe: no scenario and no file has this name; did you mean smoke? burst, ci, day, day_10m, deployment, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(&named("Days"), None).unwrap_err(), @"read scenario Days: no scenario and no file has this name; did you mean day? burst, ci, day, day_10m, deployment, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(&named("weekend"), None).unwrap_err(), @"read scenario weekend: no scenario and no file has this name; burst, ci, day, day_10m, deployment, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(&named("scenarios/smok.toml"), None).unwrap_err(), @"read scenario scenarios/smok.toml: there is no such file; did you mean smoke? burst, ci, day, day_10m, deployment, ingest_10k, month_end, noisy_neighbour, regional, smoke, soak ship with this program, anything else is a file");
     }
 }

@@ -173,6 +173,36 @@ async fn sluices_own_questions_read_a_loaded_population_without_the_administrato
     world.sweep().await;
 }
 
+/// The shipped scenario of questions to a deployment.
+const DEPLOYMENT: &str = include_str!("../../scenarios/deployment.toml");
+
+#[tokio::test]
+async fn the_shipped_questions_sample_their_values_from_a_deployment() {
+    let world = World::new().await;
+    let (code, output) = world.run(&["load", "scenario.toml", "--no-up"], program::SCENARIO).wait_for_exit().await;
+    assert_eq!(code, 0, "{output}");
+    let index = format!("{}-*communications-*", world.names.namespace());
+    let scenario = DEPLOYMENT.replace("\"communications-*\"", &format!("{index:?}"));
+    assert_ne!(scenario, DEPLOYMENT);
+    let verify =
+        ["verify", "scenario.toml", "--read-only", "--set", "time.replayed_in=5 s", "--set", "time.warm_up=1 s"];
+    let (code, output) = world.run(&verify, &scenario).wait_for_exit().await;
+    // In five seconds nothing is decided.
+    assert!([0, 2].contains(&code), "{output}");
+    for question in world.report()["questions"].as_array().unwrap() {
+        let counts = &question["counts"];
+        assert!(counts["samples"].as_u64() > Some(0), "{question}");
+        assert_eq!((&counts["wrong"], &counts["errors"]), (&json!(0), &json!(0)), "{output} {question}");
+    }
+
+    // Negative control: on a day with results there is at least one.
+    let none = scenario.replace("AND hour >= {day:Date} AND", "AND hour > {day:Date} + INTERVAL 9 YEAR AND");
+    assert_ne!(none, scenario);
+    let (code, output) = world.run(&verify, &none).wait_for_exit().await;
+    assert_eq!(code, 1, "{output}");
+    world.sweep().await;
+}
+
 #[tokio::test]
 async fn a_wrong_answer_fails_the_run() {
     let world = World::new().await;
