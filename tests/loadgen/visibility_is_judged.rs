@@ -1,4 +1,4 @@
-//! Events that a worker does not bring to ClickHouse in time miss their SLO.
+//! Events that a worker does not bring to ClickHouse in time miss their SLO, and so does a rate at which they arrive.
 
 use std::time::Duration;
 
@@ -9,34 +9,46 @@ use tokio_util::sync::CancellationToken;
 use crate::world::{Worker, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_lands_nothing_fails_the_slo_of_events() {
+async fn a_worker_that_lands_nothing_fails_the_slos_of_events() {
     let (world, _) = World::loaded_with(|scenario| {
-        let visible = Slo {
-            name: "visible".to_owned(),
+        let of_events = |name: &str, at_least: Option<f64>| Slo {
+            name: name.to_owned(),
             of: Operation::Events,
             questions: Vec::new(),
             within: Duration::from_secs(10),
+            at_least,
             ..scenario.slos[0].clone()
         };
-        scenario.slos.push(visible);
+        let slos = [("visible", None), ("sustained", Some(10.0)), ("not-driven", Some(1e6))];
+        let slos = slos.map(|(name, at_least)| of_events(name, at_least));
+        scenario.slos.extend(slos);
     })
     .await;
     // Negative control: a worker that seals its batches after half a second.
     let worker = Worker::start(&world);
-    let landed = visible(&world).await;
+    let [landed, sustained, not_driven] = judged(&world).await;
     worker.stop().await;
     assert_eq!(landed.test.verdict, Verdict::Pass, "{landed:?}");
     assert_eq!((landed.counts.errors, landed.counts.timed_out), (0, 0), "{landed:?}");
+    assert_eq!(sustained.test.verdict, Verdict::Pass, "{sustained:?}");
+    assert_eq!(
+        not_driven.test.verdict,
+        Verdict::Inconclusive,
+        "a rate that was not driven is not shown: {not_driven:?}"
+    );
 
-    let stalled = visible(&world).await;
+    let [stalled, not_sustained, _] = judged(&world).await;
     assert_eq!(stalled.test.verdict, Verdict::Fail, "{stalled:?}");
+    assert_eq!(not_sustained.test.verdict, Verdict::Fail, "{not_sustained:?}");
     assert_eq!(stalled.counts.timed_out, stalled.counts.samples, "nothing became visible");
     assert_eq!(stalled.counts.samples, landed.counts.samples, "the same events are watched");
     world.drop_namespace().await;
 }
 
-async fn visible(world: &World) -> Judged {
+/// Drives, and judges the SLOs of events, in their order.
+async fn judged(world: &World) -> [Judged; 3] {
     let driven = world.drive_on(&world.stores, &CancellationToken::new()).await;
     let (slos, _) = judge(&world.scenario, &driven.measured);
-    slos.into_iter().find(|judged| judged.slo.name == "visible").unwrap()
+    let of_events = slos.into_iter().filter(|judged| judged.slo.of == Operation::Events);
+    of_events.collect::<Vec<_>>().try_into().expect("three SLOs of events")
 }
