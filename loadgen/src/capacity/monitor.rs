@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_schemas::connect::{self, Role};
 use sluice_schemas::elastic::{Elastic, Method};
+use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgPoolOptions};
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::usage::{MachineUsage, Usage};
-use sluice_schemas::names::Names;
+use crate::number::percent;
 
 /// Interval between two samples of PostgreSQL's sessions.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -331,10 +332,6 @@ impl Observed {
 
 fn pressure(resource: &str, saturation: f64, evidence: String) -> Pressure {
     Pressure { resource: resource.to_owned(), saturation: saturation.clamp(0.0, 1.0), evidence }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }
 
 #[cfg(test)]

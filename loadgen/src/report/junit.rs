@@ -8,7 +8,8 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::contents::Report;
-use super::wording::{availability_name, objective, percent, verdict, word};
+use super::wording::{availability_name, objective, verdict, word};
+use crate::number::percent;
 use crate::scenario::Undecided;
 use crate::verdict::{Overall, Proportion, Validity, Verdict};
 

@@ -1,8 +1,8 @@
 //! A short summary in Markdown, for a pull request or the page of a CI job. It never writes a file.
 
 use super::contents::Report;
-use super::wording::{availability_name, explanation, millis, objective, percent, reasons, verdict, word};
-use crate::number::separated;
+use super::wording::{availability_name, explanation, millis, objective, reasons, verdict, word};
+use crate::number::{percent, separated};
 use crate::verdict::{Proportion, Validity};
 
 /// Sentences of one kind that are listed; the others are counted.

@@ -7,8 +7,8 @@ use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 use super::contents::{Header, QuestionReport, Report, question_report};
 use super::generator::Generator;
 use super::rates::Rate;
-use super::wording::{UNKNOWN, availability_name, conclusion, ledger_sums, millis, objective, percent, reasons, word};
-use crate::number::separated;
+use super::wording::{UNKNOWN, availability_name, conclusion, ledger_sums, millis, objective, reasons, word};
+use crate::number::{percent, separated};
 use crate::{
     account::{Account, Ledger, Origin},
     measure::Recorder,

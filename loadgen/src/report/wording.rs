@@ -2,7 +2,7 @@
 
 use super::contents::Report;
 use crate::account::Ledger;
-use crate::number::separated;
+use crate::number::{percent, separated};
 use crate::scenario::{Operation, Slo, Undecided, brief_duration, exact_duration};
 use crate::verdict::{Availability, Findings, Overall, Proportion, Subject, Verdict};
 
@@ -109,12 +109,6 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
         Verdict::Fail => "FAIL",
         Verdict::Inconclusive => "INCONCLUSIVE",
     }
-}
-
-/// A share as a percentage, without trailing zeros.
-pub(super) fn percent(share: f64) -> String {
-    let text = format!("{:.4}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// Microseconds as milliseconds, with more decimals for small values.

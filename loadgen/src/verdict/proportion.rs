@@ -9,6 +9,7 @@ use super::binomial::{self, Verdict};
 use super::excluded::Excluded;
 use super::hypothesis::Hypothesis;
 use crate::measure::blocks::{Blocks, EffectiveSample};
+use crate::number::percent;
 use crate::scenario::{brief_duration, exact_duration};
 
 /// The outcome of a test.
@@ -103,12 +104,4 @@ impl Proportion {
             (Verdict::Inconclusive, _) => format!("between {low} and {high} {bad}"),
         }
     }
-}
-
-/// A share as a percentage; small ones with more digits.
-pub(super) fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    let close_to_an_end = percent.min(100.0 - percent);
-    let text = if close_to_an_end < 0.1 { format!("{percent:.4}") } else { format!("{percent:.2}") };
-    format!("{} %", if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
 }

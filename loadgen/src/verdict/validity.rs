@@ -5,9 +5,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{binomial, proportion::percent};
+use super::binomial;
 use crate::{
     measure::{DurationHistogram, GeneratorHealth, Recorder, SloRecorder, Started},
+    number::percent,
     scenario::{Operation, Slo, brief_duration, exact_duration},
 };
 

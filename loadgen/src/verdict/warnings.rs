@@ -2,8 +2,8 @@
 
 use super::availability::ALPHA;
 use super::binomial;
-use super::proportion::percent;
 use super::slo::min_samples;
+use crate::number::percent;
 use crate::question::{Question, Store};
 use crate::scenario::{Availability, Operation, Scenario, Slo, Undecided, exact_duration};
 

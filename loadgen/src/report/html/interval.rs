@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::report::wording::{percent, word};
+use crate::number::percent;
+use crate::report::wording::word;
 use crate::verdict::Proportion;
 
 const WIDTH: f64 = 320.0;

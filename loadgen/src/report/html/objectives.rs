@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use super::interval;
-use crate::number::separated;
+use crate::number::{percent, separated};
 use crate::report::contents::Report;
-use crate::report::wording::{availability_name, millis, objective, percent, word};
+use crate::report::wording::{availability_name, millis, objective, word};
 use crate::verdict::{Availability, Judged, Proportion, Verdict};
 
 /// The section.
