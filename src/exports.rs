@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// Who gets the metrics of a run.
 #[derive(Debug)]
 pub(crate) struct Exports {
-    /// The observer that the metrics come from; `None` if nobody gets them, so that no snapshot is copied for nothing.
-    metrics: Option<Arc<Metrics>>,
+    metrics: Arc<Metrics>,
     served: Option<SocketAddr>,
     pushing: Option<JoinHandle<()>>,
     stop: CancellationToken,
@@ -30,13 +29,12 @@ impl Exports {
             None => None,
         };
         let pushing = otlp.map(|otlp| tokio::spawn(otlp.push_until(Arc::clone(&metrics), stop.clone())));
-        let metrics = (served.is_some() || pushing.is_some()).then_some(metrics);
         Ok(Self { metrics, served, pushing, stop })
     }
 
-    /// What the metrics come from, if anybody gets them.
-    pub(crate) fn observer(&self) -> Option<Arc<dyn Observer>> {
-        self.metrics.clone().map(|metrics| metrics as Arc<dyn Observer>)
+    /// What the metrics come from.
+    pub(crate) fn observer(&self) -> Arc<dyn Observer> {
+        Arc::clone(&self.metrics) as Arc<dyn Observer>
     }
 
     /// Where the metrics are, for the terminal.

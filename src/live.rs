@@ -14,7 +14,7 @@ mod view;
 use std::{
     collections::BTreeMap,
     io::IsTerminal,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -172,7 +172,7 @@ impl Observer for Live {
         }
     }
 
-    fn driving(&self, now: &Progress) {
+    fn driving(&self, now: &Arc<Progress>) {
         let (view, screen) = &mut *lock(&self.drive);
         view.advance(now);
         if let Some(screen) = screen {

@@ -201,8 +201,7 @@ async fn begin(
     if let Some(text) = exports.describe() {
         live.print(&text);
     }
-    let watching = std::iter::once(Arc::clone(&live) as Arc<dyn Observer>);
-    let observers = Observers(watching.chain(exports.observer()).collect());
+    let observers = Observers(vec![Arc::clone(&live) as Arc<dyn Observer>, exports.observer()]);
     Ok(Begun { planning: Planning::start(&scenario), live, observers, exports, stop })
 }
 

@@ -39,7 +39,6 @@ use std::time::Duration;
 use sluice_schemas::Store;
 use sluice_schemas::concurrency::{blocking, join, lock};
 use sluice_schemas::connect::ConnectError;
-use sqlx::PgPool;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -52,6 +51,7 @@ use crate::run_context::RunContext;
 use crate::scenario::Access;
 use crate::shards::ShardsError;
 use crate::target::QueryError;
+use crate::target::connections::Connections;
 use bounds::Bounds;
 use checks::Reply;
 use clock::Clock;
@@ -122,7 +122,7 @@ pub enum DriveError {
 pub async fn drive(
     context: RunContext<'_>,
     stop: &CancellationToken,
-    progress: &watch::Sender<Progress>,
+    progress: &watch::Sender<Arc<Progress>>,
 ) -> Result<Driven, DriveError> {
     let shared = prepare(context).await?;
     let writers = writers(context).await?;
@@ -174,10 +174,10 @@ pub async fn drive(
 }
 
 /// Connections that commit to PostgreSQL; `None` if nothing is written.
-async fn writers(context: RunContext<'_>) -> Result<Option<PgPool>, DriveError> {
+async fn writers(context: RunContext<'_>) -> Result<Option<Connections>, DriveError> {
     Ok(match context.access {
         Access::ReadWrite => {
-            Some(commits::pool(context.stores, context.names, context.scenario.connections.postgres_writers).await?)
+            Some(commits::connect(context.stores, context.names, context.scenario.connections.postgres_writers).await?)
         }
         Access::ReadOnly => None,
     })
@@ -221,7 +221,7 @@ async fn warm_up(
     shared: &Arc<Shared>,
     loops: &Loops,
     stop: &CancellationToken,
-    progress: &watch::Sender<Progress>,
+    progress: &watch::Sender<Arc<Progress>>,
 ) -> Result<(), DriveError> {
     let clock = Clock::start(stop);
     let asking = async { loops.run(Schedule::WarmUp, &clock, None).await.ended().await };
@@ -243,7 +243,7 @@ async fn sent(sending: Option<Sending>) -> Result<Option<Sent>, ProduceError> {
 /// Starts the writes, `lead` before the drive; also returns the clock of the drive.
 fn start_writes(
     shared: &Arc<Shared>,
-    writers: Option<PgPool>,
+    writers: Option<Connections>,
     lead: Duration,
     stop: &CancellationToken,
 ) -> (Clock, Option<Sending>, Option<JoinHandle<()>>) {
@@ -268,7 +268,7 @@ async fn warm_up_until(
     drive: &Clock,
     (shared, loops): (&Arc<Shared>, &Loops),
     stop: &CancellationToken,
-    progress: &watch::Sender<Progress>,
+    progress: &watch::Sender<Arc<Progress>>,
 ) -> Result<(), DriveError> {
     let (end, ending) = (drive.instant(Duration::ZERO), stop.child_token());
     let end = end.checked_sub(WARM_UP_ENDS).unwrap_or(end);
@@ -288,7 +288,7 @@ async fn warm_up_until(
 async fn with_progress<T>(
     shared: &Arc<Shared>,
     clock: &Clock,
-    (phase, progress): (Phase, &watch::Sender<Progress>),
+    (phase, progress): (Phase, &watch::Sender<Arc<Progress>>),
     work: impl Future<Output = T>,
 ) -> T {
     tokio::pin!(work);
@@ -308,7 +308,7 @@ async fn with_progress<T>(
 async fn with_last_progress<T>(
     shared: &Arc<Shared>,
     clock: &Clock,
-    progress: &watch::Sender<Progress>,
+    progress: &watch::Sender<Arc<Progress>>,
     finishing: impl Future<Output = T>,
 ) -> T {
     let finished = with_progress(shared, clock, (Phase::Flushing, progress), finishing).await;
@@ -316,9 +316,9 @@ async fn with_last_progress<T>(
     finished
 }
 
-async fn publish(shared: &Arc<Shared>, phase: Phase, elapsed: Duration, progress: &watch::Sender<Progress>) {
+async fn publish(shared: &Arc<Shared>, phase: Phase, elapsed: Duration, progress: &watch::Sender<Arc<Progress>>) {
     let shared = Arc::clone(shared);
-    progress.send_replace(blocking(move || shared.snapshot(phase, elapsed)).await);
+    progress.send_replace(Arc::new(blocking(move || shared.snapshot(phase, elapsed)).await));
 }
 
 /// Waits for everything in flight; returns [`Driven::lost`], and how late the loops ran.

@@ -62,7 +62,7 @@ impl Observer for Metrics {
 
     fn drive_started(&self) {}
 
-    fn driving(&self, now: &Progress) {
-        *lock(&self.newest) = Arc::new(now.clone());
+    fn driving(&self, now: &Arc<Progress>) {
+        *lock(&self.newest) = Arc::clone(now);
     }
 }

@@ -20,8 +20,8 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     fn loaded(&self, kind: &str, more: u64);
     /// A drive begins.
     fn drive_started(&self);
-    /// A snapshot of the drive.
-    fn driving(&self, progress: &Progress);
+    /// A snapshot of the drive, to keep or to read.
+    fn driving(&self, progress: &Arc<Progress>);
 }
 
 /// Several observers, each of which watches everything.
@@ -53,7 +53,7 @@ impl Observer for Observers {
         self.0.iter().for_each(|one| one.drive_started());
     }
 
-    fn driving(&self, progress: &Progress) {
+    fn driving(&self, progress: &Arc<Progress>) {
         self.0.iter().for_each(|one| one.driving(progress));
     }
 }

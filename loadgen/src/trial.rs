@@ -119,7 +119,7 @@ impl<'a> Trial<'a> {
 
     /// Drives the plan. A store's failures are measured; an error means that the drive itself failed.
     pub async fn drive(&mut self) -> Result<Driven, TrialError> {
-        let (sender, mut receiver) = watch::channel(Progress::default());
+        let (sender, mut receiver) = watch::channel(Arc::<Progress>::default());
         self.observer.drive_started();
         let driving = async {
             let driven = drive::drive(self.context(), self.stop, &sender).await;

@@ -1,6 +1,7 @@
 //! The view of a drive on the whole terminal: what is offered and achieved, latencies, and the verdict so far. It is a pure
 //! function of the last two snapshots, and fits 80 columns and 24 rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::{
@@ -13,7 +14,7 @@ use ratatui::{
 use sluice_loadgen::{
     drive::{Phase, Progress},
     measure::DurationHistogram,
-    number::separated,
+    number::{percent, separated},
     question::Store,
     scenario::exact_duration,
     verdict::{Judged, Verdict},
@@ -27,26 +28,24 @@ pub(super) struct View {
     /// Name of the scenario.
     pub(super) scenario: String,
     /// The newest snapshot.
-    pub(super) now: Progress,
+    pub(super) now: Arc<Progress>,
     /// The snapshot before it, from which rates are computed.
-    pub(super) before: Progress,
+    pub(super) before: Arc<Progress>,
     /// Records that the ingest worker has not landed yet, if there is one.
     pub(super) lag: Option<u64>,
 }
 
 impl View {
     /// Takes the next snapshot.
-    pub(super) fn advance(&mut self, now: &Progress) {
-        self.before = std::mem::replace(&mut self.now, now.clone());
-        if self.before.phase != self.now.phase {
-            // Each phase has its own clock.
-            self.before.elapsed = Duration::ZERO;
-        }
+    pub(super) fn advance(&mut self, now: &Arc<Progress>) {
+        self.before = std::mem::replace(&mut self.now, Arc::clone(now));
     }
 
     /// Growth of a count per second, since the snapshot before.
     fn rate(&self, count: impl Fn(&Progress) -> u64) -> f64 {
-        let seconds = self.now.elapsed.saturating_sub(self.before.elapsed).as_secs_f64();
+        // Each phase has its own clock.
+        let before = if self.before.phase == self.now.phase { self.before.elapsed } else { Duration::ZERO };
+        let seconds = self.now.elapsed.saturating_sub(before).as_secs_f64();
         let more = count(&self.now).saturating_sub(count(&self.before)) as f64;
         if seconds > 0.0 { more / seconds } else { 0.0 }
     }
@@ -68,7 +67,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
 }
 
 fn title_line(view: &View) -> Line<'_> {
-    let Progress { phase, elapsed, length, .. } = &view.now;
+    let Progress { phase, elapsed, length, .. } = &*view.now;
     let time = |time: &Duration| clock(Duration::from_secs(time.as_secs()));
     let phase = match phase {
         Phase::Preparing => "preparing".to_owned(),
@@ -224,12 +223,6 @@ fn millis(time: Option<Duration>) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    let text = format!("{percent:.2}");
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use ratatui::{Terminal, backend::TestBackend};
@@ -300,8 +293,8 @@ mod tests {
     fn driving() -> View {
         let scenario = Scenario::parse(include_str!("../../scenarios/smoke.toml"), "smoke.toml").unwrap();
         let mut view = View { scenario: scenario.name.clone(), lag: Some(12_345), ..View::default() };
-        view.advance(&progress(&scenario, Duration::from_secs(40)));
-        view.advance(&progress(&scenario, Duration::from_secs(41)));
+        view.advance(&Arc::new(progress(&scenario, Duration::from_secs(40))));
+        view.advance(&Arc::new(progress(&scenario, Duration::from_secs(41))));
         view
     }
 
@@ -313,7 +306,8 @@ mod tests {
     #[test]
     fn on_a_low_terminal_objectives_that_are_not_met_come_first() {
         let mut view = driving();
-        view.now.slos.extend(view.now.slos.clone());
+        let now = Arc::make_mut(&mut view.now);
+        now.slos.extend(now.slos.clone());
         insta::assert_snapshot!(drawn(&view, 80, 17));
     }
 
@@ -321,7 +315,7 @@ mod tests {
     fn a_drive_that_only_asks_shows_no_writes() {
         let mut view = driving();
         assert!(drawn(&view, 80, 24).contains("writes to"));
-        view.now.is_read_only = true;
+        Arc::make_mut(&mut view.now).is_read_only = true;
         let drawn = drawn(&view, 80, 24);
         assert!(!drawn.contains("writes to") && drawn.contains("questions to"), "{drawn}");
     }

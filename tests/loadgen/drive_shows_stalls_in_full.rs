@@ -1,6 +1,7 @@
 //! A stall of three seconds shows in full in the latencies of its store, although the answers come after their time-out,
 //! and in no other store's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -51,10 +52,10 @@ async fn a_stall_of_three_seconds_shows_in_full() {
 
 /// Drives, with a stall of one store.
 async fn drive(world: &World, stores: &Stores, stall: &impl AsyncFn(), resume: &impl AsyncFn()) -> Driven {
-    let (progress, mut seen) = watch::channel(Progress::default());
+    let (progress, mut seen) = watch::channel(Arc::<Progress>::default());
     let context = RunContext::new(stores, &world.names, &world.scenario, &world.plan);
     let stop = CancellationToken::new();
-    let is_at = |at: Duration| move |now: &Progress| now.phase == Phase::Driving && now.elapsed >= at;
+    let is_at = |at: Duration| move |now: &Arc<Progress>| now.phase == Phase::Driving && now.elapsed >= at;
     let stalling = async {
         seen.wait_for(is_at(BEGIN)).await.unwrap();
         stall().await;

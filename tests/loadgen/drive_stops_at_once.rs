@@ -20,10 +20,10 @@ async fn a_stopped_drive_flushes_and_reports_what_was_acknowledged() {
     world.scenario.communications = 20_000;
     world.plan = Arc::new(Plan::new(&world.scenario, &Population::new(&world.scenario)));
     let stop = CancellationToken::new();
-    let (progress, mut seen) = watch::channel(Progress::default());
+    let (progress, mut seen) = watch::channel(Arc::<Progress>::default());
     let context = RunContext::new(&world.stores, &world.names, &world.scenario, &world.plan);
     let started = Instant::now();
-    let is_writing = |progress: &Progress| progress.phase == Phase::Driving && progress.acknowledged.metrics > 0;
+    let is_writing = |progress: &Arc<Progress>| progress.phase == Phase::Driving && progress.acknowledged.metrics > 0;
     let stop_while_writing = async {
         seen.wait_for(is_writing).await.unwrap();
         stop.cancel();

@@ -1,6 +1,7 @@
 //! A session runs any number of trials, and the account of each contains exactly its own records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sluice_loadgen::account::{Account, Origin};
 use sluice_loadgen::drive::{Driven, Progress};
@@ -26,7 +27,7 @@ impl Observer for Silent {
     fn load_started(&self, _: &BTreeMap<String, u64>) {}
     fn loaded(&self, _: &str, _: u64) {}
     fn drive_started(&self) {}
-    fn driving(&self, _: &Progress) {}
+    fn driving(&self, _: &Arc<Progress>) {}
 }
 
 /// Runs trial `number` and returns what it drove, its account, and the number of records in its plan.

@@ -159,7 +159,7 @@ impl World {
 
     /// Drives the plan on `stores`, which may differ from the world's.
     pub(crate) async fn drive_on(&self, stores: &Stores, stop: &CancellationToken) -> Driven {
-        let (progress, _) = watch::channel(Progress::default());
+        let (progress, _) = watch::channel(Arc::<Progress>::default());
         let context = RunContext::new(stores, &self.names, &self.scenario, &self.plan);
         drive::drive(context, stop, &progress).await.unwrap()
     }
