@@ -42,9 +42,10 @@ fn speed(operations: u64) -> anyhow::Result<()> {
     let driven = null::drive(&scenario(operations as f64, Duration::from_secs(1))?)?;
     let cpu = proc::own_cpu(std::process::id()).context("read /proc/self/stat")?.saturating_sub(before);
     println!(
-        "{} operations in {:.1} s: {} per second of processor time, peak memory {} MiB",
+        "{} operations in {:.1} s, {} held back: {} per second of processor time, peak memory {} MiB",
         separated(driven.operations),
         driven.took.as_secs_f64(),
+        separated(driven.held_back),
         separated((driven.operations as f64 / cpu.as_secs_f64()) as u64),
         proc::peak(std::process::id()).context("read /proc/self/status")? >> 20
     );

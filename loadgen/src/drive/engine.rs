@@ -5,8 +5,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
+use futures::poll;
 use futures::stream::{FuturesUnordered, LocalBoxStream, SelectAll, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,14 +85,14 @@ pub(super) struct Outbox<R> {
 }
 
 /// What one user asks, answer by answer.
-pub(super) type Answers<'a, C> = LocalBoxStream<'a, Finished<<C as Caller>::Reply>>;
+pub(super) type Users<'a, R> = LocalBoxStream<'a, Finished<R>>;
 
 /// Starts every probe at its intended start and waits for the last reply, or until the drive is stopped. Sends to
 /// `all_started` when the last one is started. Returns how late the loop ran at regular instants.
 pub(super) async fn run<C: Caller>(
     caller: &C,
     clock: &Clock,
-    (probes, users): (impl Iterator<Item = Probe>, SelectAll<Answers<'_, C>>),
+    (probes, users): (impl Iterator<Item = Probe>, SelectAll<Users<'_, C::Reply>>),
     outbox: &Outbox<C::Reply>,
     (counts, all_started): (&ProbeCounts, oneshot::Sender<()>),
 ) -> io::Result<DurationHistogram> {
@@ -124,16 +126,17 @@ pub(super) async fn run<C: Caller>(
             pulse = next_pulse(pulse, now);
             outbox.try_send(&mut finished);
         }
-        let wake = probes.peek().map_or(pulse, |probe| probe.at.min(pulse));
-        tokio::select! {
-            biased;
-            waited = timer.wait_until(clock.instant(wake)) => waited?,
-            Some(done) = calls.next(), if !calls.is_empty() => finished.push(done),
-            Some(done) = users.next(), if !users.is_empty() => {
-                // A user has one question at a time, so it is never held back.
-                outbox.in_flight.admit();
-                finished.push(done);
-            }
+        if finished.len() >= MAX_IN_FLIGHT {
+            // So many were held back at once that their checks are behind; the loop waits, and is late by that.
+            outbox.send(std::mem::take(&mut finished)).await;
+        }
+        let wake = clock.instant(probes.peek().map_or(pulse, |probe| probe.at.min(pulse)));
+        let in_flight = &outbox.in_flight;
+        if wake <= Instant::now() {
+            // More is due than was started: the replies that are there come before the rest.
+            take_ready((&mut calls, &mut users), (&mut finished, in_flight)).await;
+        } else {
+            take_next((&mut timer, wake), (&mut calls, &mut users), (&mut finished, in_flight)).await?;
         }
         if finished.len() >= BATCH {
             outbox.try_send(&mut finished);
@@ -141,6 +144,43 @@ pub(super) async fn run<C: Caller>(
     }
     outbox.send(finished).await;
     Ok(delays)
+}
+
+/// Takes the replies that are there.
+async fn take_ready<R>(
+    (calls, users): (&mut FuturesUnordered<impl Future<Output = Finished<R>>>, &mut SelectAll<Users<'_, R>>),
+    (finished, in_flight): (&mut Vec<Finished<R>>, &InFlight),
+) {
+    // tokio reads from sockets only while its tasks wait.
+    tokio::task::yield_now().await;
+    for _ in 0..BATCH {
+        let Poll::Ready(Some(done)) = poll!(calls.next()) else { break };
+        finished.push(done);
+    }
+    for _ in 0..BATCH {
+        let Poll::Ready(Some(done)) = poll!(users.next()) else { break };
+        in_flight.admit();
+        finished.push(done);
+    }
+}
+
+/// Waits for a reply and takes it, at most until `wake`.
+async fn take_next<R>(
+    (timer, wake): (&mut Timer, Instant),
+    (calls, users): (&mut FuturesUnordered<impl Future<Output = Finished<R>>>, &mut SelectAll<Users<'_, R>>),
+    (finished, in_flight): (&mut Vec<Finished<R>>, &InFlight),
+) -> io::Result<()> {
+    tokio::select! {
+        biased;
+        waited = timer.wait_until(wake) => waited?,
+        Some(done) = calls.next(), if !calls.is_empty() => finished.push(done),
+        Some(done) = users.next(), if !users.is_empty() => {
+            // A user has one question at a time, so it is never held back.
+            in_flight.admit();
+            finished.push(done);
+        }
+    }
+    Ok(())
 }
 
 /// After a pause of the whole process, every pulse that it delayed counts, up to a second.
@@ -195,6 +235,8 @@ mod tests {
     use super::*;
     use crate::question::{Key, Question};
 
+    const MILLI: Duration = Duration::from_millis(1);
+
     /// Answers when `stall` is over; the first call blocks the loop for `block`.
     struct Stalling {
         started: Instant,
@@ -221,11 +263,15 @@ mod tests {
         }
     }
 
-    async fn run_probes(count: u64, stall: Duration, block: Duration) -> (Vec<Finished<()>>, DurationHistogram) {
+    async fn run_probes(
+        (count, every): (u64, Duration),
+        stall: Duration,
+        block: Duration,
+    ) -> (Vec<Finished<()>>, DurationHistogram) {
         let clock = Clock::start(&CancellationToken::new());
         let caller = Stalling { started: clock.instant(Duration::ZERO), stall, block: Cell::new(block) };
         let probe = |index| Probe {
-            at: Duration::from_millis(index),
+            at: every * index as u32,
             question: Question::LookupById,
             tenant: 0,
             key: Key::Customer(index),
@@ -233,28 +279,34 @@ mod tests {
         let (checks, mut batches) = mpsc::channel(BATCHES);
         let outbox = Outbox { checks: Some(checks), in_flight: InFlight::default() };
         let (counts, (all_started, started)) = (ProbeCounts::default(), oneshot::channel());
+        let in_flight = outbox.in_flight.clone();
         let collecting = async {
             let mut all = Vec::new();
             while let Some(batch) = batches.recv().await {
-                outbox.in_flight.end(batch.len());
+                in_flight.end(batch.len());
                 all.extend(batch);
             }
             all
         };
         let asking = async {
-            let probes = (0..count).map(probe);
-            let outbox = Outbox { checks: outbox.checks.clone(), in_flight: outbox.in_flight.clone() };
+            let (probes, outbox) = ((0..count).map(probe), outbox);
             run(&caller, &clock, (probes, SelectAll::new()), &outbox, (&counts, all_started)).await.unwrap()
         };
-        let delays = asking.await;
+        let (delays, all) = tokio::join!(asking, collecting);
         started.await.unwrap();
-        drop(outbox.checks);
-        (collecting.await, delays)
+        (all, delays)
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_is_behind_reads_replies_before_it_starts_more() {
+        let count = 3 * MAX_IN_FLIGHT;
+        let (finished, _) = run_probes((count as u64, Duration::ZERO), Duration::ZERO, Duration::ZERO).await;
+        assert_eq!(finished.iter().filter(|one| one.reply.is_some()).count(), count, "none is held back");
     }
 
     #[tokio::test]
     async fn a_stall_delays_no_start_and_shows_in_every_latency() {
-        let (finished, _) = run_probes(40, Duration::from_millis(200), Duration::ZERO).await;
+        let (finished, _) = run_probes((40, MILLI), Duration::from_millis(200), Duration::ZERO).await;
         let mut keys: Vec<Key> = finished.iter().map(|one| one.probe.key.clone()).collect();
         keys.sort_by_key(|key| match key {
             Key::Customer(index) => *index,
@@ -268,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_blocked_loop_is_measured_and_charged_to_the_generator() {
-        let (finished, delays) = run_probes(40, Duration::ZERO, Duration::from_millis(60)).await;
+        let (finished, delays) = run_probes((40, MILLI), Duration::ZERO, Duration::from_millis(60)).await;
         assert!(delays.max().unwrap() >= Duration::from_millis(40), "{delays:?}");
         assert!(finished.iter().any(|one| one.lag >= Duration::from_millis(20)));
     }

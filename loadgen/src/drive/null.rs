@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::engine::{self, BATCHES, Caller, Finished, InFlight, Outbox};
 use super::probes::{self, Schedule};
-use super::shared::ProbeCounts;
+use super::shared::{ProbeCounts, read};
 use crate::measure::{DurationHistogram, Measurements, Outcome, Sample};
 use crate::plan::{Plan, Probe, Shard};
 use crate::population::{Population, TenantClass};
@@ -21,6 +21,8 @@ use crate::scenario::Scenario;
 pub struct NullDrive {
     /// Probes asked, each recorded in its histograms.
     pub operations: u64,
+    /// Probes never asked because too many were in flight.
+    pub held_back: u64,
     /// Wall time.
     pub took: Duration,
     /// Actual start minus intended start.
@@ -49,28 +51,29 @@ pub fn drive(scenario: &Scenario) -> std::io::Result<NullDrive> {
     let started = Instant::now();
     let in_flight = InFlight::default();
     let (checks, batches) = mpsc::channel(BATCHES);
-    let measured = std::thread::scope(|scope| {
+    let (measured, held_back) = std::thread::scope(|scope| {
         let recording = scope.spawn(|| record(scenario, &in_flight, batches));
         let outbox = Outbox { checks: Some(checks), in_flight: in_flight.clone() };
-        ask(&plan, &outbox)?;
+        let held_back = ask(&plan, &outbox)?;
         drop(outbox);
-        recording.join().map_err(|_| std::io::Error::other("the recording thread panicked"))
+        let measured = recording.join().map_err(|_| std::io::Error::other("the recording thread panicked"))?;
+        Ok::<_, std::io::Error>((measured, held_back))
     })?;
     let took = started.elapsed();
     let mut lag = DurationHistogram::default();
     measured.questions.iter().for_each(|recorder| lag.merge(&recorder.measured().lag));
-    Ok(NullDrive { operations: lag.len(), took, lag })
+    Ok(NullDrive { operations: lag.len() - held_back, held_back, took, lag })
 }
 
-fn ask(plan: &Plan, outbox: &Outbox<()>) -> std::io::Result<()> {
+/// Asks all probes; returns how many were held back.
+fn ask(plan: &Plan, outbox: &Outbox<()>) -> std::io::Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (all_started, _) = oneshot::channel();
     let counts = ProbeCounts::default();
     let clock = Clock::start(&CancellationToken::new());
     let probes = probes::of_loop((plan, Shard::WHOLE), Schedule::Drive, (0, 1));
-    runtime
-        .block_on(engine::run(&Nothing, &clock, (probes, SelectAll::new()), outbox, (&counts, all_started)))
-        .map(drop)
+    runtime.block_on(engine::run(&Nothing, &clock, (probes, SelectAll::new()), outbox, (&counts, all_started)))?;
+    Ok(read(&counts.held_back))
 }
 
 fn record(scenario: &Scenario, in_flight: &InFlight, mut batches: mpsc::Receiver<Vec<Finished<()>>>) -> Measurements {

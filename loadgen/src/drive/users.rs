@@ -3,8 +3,9 @@
 
 use futures::stream::{self, SelectAll, StreamExt as _};
 
+use super::checks::Reply;
 use super::clock::Clock;
-use super::engine::{self, Answers, Finished};
+use super::engine::{self, Finished, Users};
 use super::probes::Questions;
 use super::shared::{ProbeCounts, add};
 use crate::plan::{Plan, Probe, Shard, Step};
@@ -17,7 +18,7 @@ pub(super) fn of_loop<'a>(
     clock: &'a Clock,
     counts: &'a ProbeCounts,
     (index, loops): (usize, usize),
-) -> SelectAll<Answers<'a, Questions<'a>>> {
+) -> SelectAll<Users<'a, Reply>> {
     let mut all = SelectAll::new();
     for (group, users) in scenario.users.iter().enumerate() {
         for number in (0..users.count).filter(move |&number| shard.has_user(group, number)).skip(index).step_by(loops) {
