@@ -33,6 +33,12 @@ pub enum TrialError {
     /// The dead letters of earlier trials could not be counted.
     #[error("count the dead letters of earlier trials: {0}")]
     Letters(AccountError),
+    /// The population has become too old.
+    #[error(
+        "continue the search: what the load cached for the scenario's questions expires before the next step ends, and their \
+         answers would be wrong; choose a shorter --hold and --confirm, or fewer parts with --of"
+    )]
+    Expires,
     /// The ingest worker no longer runs, as the one who started it says.
     #[error("{0}")]
     Worker(String),

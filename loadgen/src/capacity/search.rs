@@ -103,8 +103,8 @@ pub struct Search {
     is_confirmed: bool,
     /// Factors that failed, highest first, each with whether it was tried again.
     failed: Vec<(f64, bool)>,
-    /// The factor at which the generator gave way, and whether it was tried again.
-    gave_way: Option<(f64, bool)>,
+    /// The lowest factor at which the generator gave way, in which hold, and whether that was tried again.
+    gave_way: Option<(f64, Hold, bool)>,
     steps_back: u32,
 }
 
@@ -124,11 +124,11 @@ impl Search {
 
     /// What to do next.
     pub fn next(&self) -> Next {
-        if let Some((at, false)) = self.gave_way {
-            return Next::Try(at, Hold::Step);
+        if let Some((at, hold, false)) = self.gave_way {
+            return Next::Try(at, hold);
         }
         // A rate that the generator can't offer bounds the search as a failed one does.
-        let generator = self.gave_way.map(|(at, _)| at);
+        let generator = self.gave_way.map(|(at, ..)| at);
         let lowest_failed = self.failed.last().copied();
         let upper = generator.into_iter().chain(lowest_failed.map(|(at, _)| at)).reduce(f64::min);
         match (self.passed, upper) {
@@ -156,27 +156,38 @@ impl Search {
         match outcome {
             Outcome::Passed => self.pass(factor, hold),
             Outcome::Failed | Outcome::Undecided => self.fail(factor, hold),
-            Outcome::GeneratorGaveWay => {
-                let again = self.gave_way.is_some_and(|(at, _)| is_same(at, factor));
-                self.gave_way = Some((factor, again));
-                if self.passed.is_some_and(|passed| is_same(passed, factor)) {
-                    self.passed = None;
-                }
-            }
+            Outcome::GeneratorGaveWay => self.give_way(factor, hold),
         }
+    }
+
+    fn give_way(&mut self, factor: f64, hold: Hold) {
+        let again = self.gave_way.is_some_and(|(at, before, _)| before == hold && is_same(at, factor));
+        self.gave_way = Some((factor, hold, again));
+        match hold {
+            // The generator can't offer the rate for that long: the rate just below is confirmed next.
+            Hold::Confirm if again => self.step_back(factor),
+            Hold::Step if self.passed.is_some_and(|passed| is_same(passed, factor)) => self.passed = None,
+            Hold::Confirm | Hold::Step => {}
+        }
+    }
+
+    fn step_back(&mut self, factor: f64) {
+        self.steps_back += 1;
+        self.passed = Some(factor * STEP_BACK);
+        self.is_confirmed = false;
     }
 
     fn pass(&mut self, factor: f64, hold: Hold) {
         // What passes after all was disturbed before.
         self.failed.retain(|&(at, _)| at > factor && !is_same(at, factor));
-        self.gave_way = self.gave_way.filter(|&(at, _)| at > factor && !is_same(at, factor));
+        self.gave_way = self.gave_way.filter(|&(at, ..)| at > factor && !is_same(at, factor));
         let is_same_factor = self.passed.is_some_and(|passed| is_same(passed, factor));
         self.is_confirmed = hold == Hold::Confirm || (self.is_confirmed && is_same_factor);
         self.passed = Some(self.passed.map_or(factor, |passed| passed.max(factor)));
     }
 
     fn fail(&mut self, factor: f64, hold: Hold) {
-        self.gave_way = self.gave_way.filter(|&(at, _)| !is_same(at, factor));
+        self.gave_way = self.gave_way.filter(|&(at, ..)| !is_same(at, factor));
         match self.failed.iter_mut().find(|(at, _)| is_same(*at, factor)) {
             Some((_, again)) => *again = true,
             None => self.failed.push((factor, hold == Hold::Confirm)),
@@ -184,17 +195,15 @@ impl Search {
         self.failed.sort_by(|(one, _), (other, _)| other.total_cmp(one));
         if hold == Hold::Confirm {
             // The rate just below is confirmed next; the gap above it is already known.
-            self.steps_back += 1;
-            self.passed = Some(factor * STEP_BACK);
-            self.is_confirmed = false;
+            self.step_back(factor);
         }
     }
 
     fn below(&self, upper: f64) -> Next {
         if upper <= self.range.0 * (1.0 + f64::EPSILON) {
-            let gave_way = self.gave_way.filter(|(at, _)| is_same(*at, upper));
+            let gave_way = self.gave_way.filter(|(at, ..)| is_same(*at, upper));
             return Next::Done(match gave_way {
-                Some((at, _)) => Found::GeneratorGaveWay { passed: None, at },
+                Some((at, ..)) => Found::GeneratorGaveWay { passed: None, at },
                 None => Found::BelowFirst { failed: upper },
             });
         }
@@ -204,7 +213,10 @@ impl Search {
     /// Confirms a factor before the search ends with `found`.
     fn confirmed(&self, passed: f64, found: Found) -> Next {
         if self.steps_back > MAX_STEPS_BACK || passed < self.range.0 * STEP_BACK {
-            return Next::Done(Found::BelowFirst { failed: passed / STEP_BACK });
+            let at = passed / STEP_BACK;
+            let is_generators = self.gave_way.is_some_and(|(gave_way, ..)| is_same(gave_way, at));
+            let generators = Found::GeneratorGaveWay { passed: None, at };
+            return Next::Done(if is_generators { generators } else { Found::BelowFirst { failed: at } });
         }
         if self.is_confirmed { Next::Done(found) } else { Next::Try(passed, Hold::Confirm) }
     }
@@ -324,6 +336,23 @@ mod tests {
         });
         let Found::Limit { passed, failed } = found else { panic!("{found:?}") };
         assert!(passed <= 2.5 && failed > 2.5 && failed / passed <= RESOLUTION, "{found:?}");
+    }
+
+    #[test]
+    fn a_generator_that_gives_way_only_in_longer_holds_ends_the_search() {
+        let never = search(|factor, hold| match hold {
+            Hold::Confirm => Outcome::GeneratorGaveWay,
+            Hold::Step if factor <= 2.0 => Outcome::Passed,
+            Hold::Step => Outcome::Failed,
+        });
+        assert!(matches!(never.0, Found::GeneratorGaveWay { passed: None, .. }), "{never:?}");
+        let below = search(|factor, hold| match hold {
+            Hold::Confirm if factor > 1.5 => Outcome::GeneratorGaveWay,
+            _ if factor <= 2.0 => Outcome::Passed,
+            _ => Outcome::Failed,
+        });
+        let passed = below.0.passed().unwrap();
+        assert!((1.35..=1.5).contains(&passed), "{below:?}");
     }
 
     #[test]

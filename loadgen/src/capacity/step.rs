@@ -104,6 +104,9 @@ impl Steps<'_> {
         number: u32,
         alive: &mut Alive<'_>,
     ) -> Result<Step, TrialError> {
+        if !self.session.outlasts(length + LANDING) {
+            return Err(TrialError::Expires);
+        }
         let mut scenario = self.subject.step(self.session.scenario(), factor, length);
         if number > 1 {
             scenario.warm_up = scenario.warm_up.min(WARM_UP);
