@@ -75,7 +75,7 @@ pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overri
 fn read_baseline(side: Option<&str>, scenario: &str) -> anyhow::Result<Vec<Report>> {
     let Some(side) = side else { return Ok(Vec::new()) };
     let baseline = comparisons::read_side(side)?;
-    baseline.iter().try_for_each(|report| compare::check_scenario(scenario, report))?;
+    baseline.iter().try_for_each(|report| compare::check_baseline(scenario, report))?;
     Ok(baseline)
 }
 
@@ -89,8 +89,18 @@ async fn judge(
         Access::ReadWrite => Box::pin(drive_and_judge(run, overrides, folder)).await?,
         Access::ReadOnly => Box::pin(ask_and_judge(run, folder)).await?,
     };
-    let comparison = if baseline.is_empty() { None } else { Some(compare_with(baseline, &report, margin, folder)?) };
-    Ok((report, comparison))
+    if baseline.is_empty() {
+        return Ok((report, None));
+    }
+    match compare_with(baseline, &report, margin, folder) {
+        Ok(comparison) => Ok((report, Some(comparison))),
+        // The run has a verdict of its own, which a comparison that can't be made does not change.
+        Err(error) if report_files::exit(report.verdict) != Exit::Pass => {
+            screen::print(&format!("warning: the run is not compared with the baseline: {error:#}"))?;
+            Ok((report, None))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Compares the run with earlier ones, shows that and writes it into the run's folder.

@@ -16,7 +16,7 @@ mod markdown;
 mod observed;
 mod table;
 
-pub use comparison::{CompareError, Compared, Comparison, Outcome, Run, check_scenario, compare};
+pub use comparison::{CompareError, Compared, Comparison, Outcome, Run, check_baseline, compare};
 pub use differences::Difference;
 pub use effect::{Effect, Noise};
 pub use judged::Change;

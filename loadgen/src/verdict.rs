@@ -16,6 +16,7 @@ mod warnings;
 
 pub use availability::{Availability, Subject};
 pub use binomial::Verdict;
+pub(crate) use binomial::at_least;
 pub use excluded::Excluded;
 pub use findings::{Findings, Overall};
 pub use forecast::{Behavior, Forecast, forecast};

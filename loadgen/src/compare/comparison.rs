@@ -1,6 +1,8 @@
 //! The comparison as data: every quantity of every question and SLO on both sides, the verdicts, and what a reader must know
 //! about the runs. It is written as JSON.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -8,10 +10,12 @@ use super::differences::{Difference, differences};
 use super::effect::{self, ASSUMED_DEVIATION, Effect, Noise};
 use super::judged::{Change, judge};
 use super::observed::{ALPHA, Observed, Quantity, percentile, share};
+use crate::measure::Counts;
+use crate::number::percent;
 use crate::plan::Shard;
 use crate::report::{QuestionReport, Report};
 use crate::scenario::Slo;
-use crate::verdict::{Judged, Overall};
+use crate::verdict::{Judged, Overall, Verdict, at_least};
 
 /// Parts of a scenario that do not change what the stores are asked to do.
 const NOT_LOAD: &[&str] =
@@ -159,15 +163,30 @@ fn check(a: &[Report], b: &[Report]) -> Result<(), CompareError> {
     }
     for report in a.iter().chain(b) {
         check_scenario(&first.run.scenario.name, report)?;
-        if report.questions.iter().all(|question| question.histogram.is_empty()) {
-            return Err(CompareError::NothingMeasured { started_at: report.run.started_at });
-        }
+        check_measured(report)?;
     }
     Ok(())
 }
 
+/// Checks that something was measured that can be compared: answers, or samples of an SLO.
+fn check_measured(report: &Report) -> Result<(), CompareError> {
+    let has_answers = report.questions.iter().any(|question| !question.histogram.is_empty());
+    let has_samples = report.findings.slos.iter().any(|one| one.counts.samples > 0);
+    if has_answers || has_samples {
+        Ok(())
+    } else {
+        Err(CompareError::NothingMeasured { started_at: report.run.started_at })
+    }
+}
+
+/// Checks that a report can be a baseline of runs of a scenario of that name.
+pub fn check_baseline(scenario: &str, report: &Report) -> Result<(), CompareError> {
+    check_scenario(scenario, report)?;
+    check_measured(report)
+}
+
 /// Checks that a report is of a whole run of a scenario of that name.
-pub fn check_scenario(scenario: &str, report: &Report) -> Result<(), CompareError> {
+fn check_scenario(scenario: &str, report: &Report) -> Result<(), CompareError> {
     let other = &report.run.scenario.name;
     if let Some(shard) = report.run.shard {
         return Err(CompareError::Shard { started_at: report.run.started_at, shard });
@@ -260,22 +279,49 @@ fn judged(measured: Vec<Measured>) -> (Vec<Compared>, Outcome) {
     (compared.collect(), outcome)
 }
 
-/// What failed in the runs of B and in none of A.
+/// What failed in the runs of B and in none of A, by kind: a sentence without its numbers.
 fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
-    let wrong = |report: &Report| report.questions.iter().map(|question| question.counts.wrong).sum::<u64>();
-    let failed = |report: &&Report| wrong(report) > 0 || !report.findings.failures.is_empty();
-    if a.iter().any(|report| failed(&report)) {
-        return Vec::new();
+    let kind = |sentence: &str| sentence.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let known: BTreeSet<String> = a.iter().flat_map(failures_of).map(|failure| kind(&failure)).collect();
+    let mut failures = Vec::new();
+    for report in b {
+        let new = failures_of(report).into_iter().filter(|failure| !known.contains(&kind(failure)));
+        let of_questions = report.questions.iter().filter_map(|question| more_failing(a, question));
+        let started = report.run.started_at.format("%F %T UTC");
+        failures.extend(
+            new.chain(of_questions)
+                .map(|why| format!("the run of {started} failed in a way in which none before the change did: {why}")),
+        );
     }
-    let sentence = |report: &Report| {
-        let first = report.findings.failures.first().cloned();
-        let why = first.unwrap_or_else(|| format!("{} wrong answers", wrong(report)));
-        format!(
-            "the run of {} failed, and none before the change did: {why}",
-            report.run.started_at.format("%F %T UTC")
-        )
+    failures
+}
+
+/// What no latency outweighs in a run: wrong answers, records that are missing, and stores that were not available.
+fn failures_of(report: &Report) -> Vec<String> {
+    let wrong = report.questions.iter().filter(|question| question.counts.wrong > 0);
+    let wrong = wrong.map(|question| format!("{} wrong answers to {}", question.counts.wrong, question.name()));
+    let availability = report.findings.availability.iter().filter(|one| one.test.verdict == Verdict::Fail);
+    let availability = availability.map(|one| format!("{} was not available: {}", one.store, one.test.reason));
+    report.findings.failures.iter().cloned().chain(wrong).chain(availability).collect()
+}
+
+/// Share of a question's samples that may be errors or time-outs before it counts as failing.
+const FAILING: f64 = 0.01;
+/// Maximum probability of so many by chance.
+const FAILING_ALPHA: f64 = 0.001;
+
+/// Errors and time-outs of a question in a run of B that are more than in every run of A. They have no latency that is compared.
+fn more_failing(a: &[Report], question: &QuestionReport) -> Option<String> {
+    let share = |counts: &Counts| {
+        (counts.samples > 0).then(|| (counts.errors + counts.timed_out) as f64 / counts.samples as f64)
     };
-    b.iter().filter(failed).map(sentence).collect()
+    let name = question.name();
+    let before = a.iter().flat_map(|run| &run.questions).filter(|one| one.name() == name);
+    let before = before.filter_map(|one| share(&one.counts)).fold(0.0, f64::max);
+    let (counts, now) = (&question.counts, share(&question.counts)?);
+    let failing = (counts.errors + counts.timed_out) as f64;
+    let is_more = at_least(failing, counts.samples as f64, before.max(FAILING)) <= FAILING_ALPHA;
+    is_more.then(|| format!("{} of the answers to {name} failed, and at most {} did", percent(now), percent(before)))
 }
 
 /// What a reader must know about the runs.
@@ -323,11 +369,11 @@ fn notes((a, b): (&[Report], &[Report]), noise: Noise, differences: &[Difference
 /// One sentence for each question or SLO that not every run has, or not with the same limit.
 fn missing(a: &[Report], b: &[Report]) -> Vec<String> {
     let all = || a.iter().chain(b);
-    let names = a[0].questions.iter().map(QuestionReport::name);
-    let questions = names.filter(|name| !all().all(|run| percentiles(run, name).is_some()));
-    let slos = a[0].findings.slos.iter().map(|one| &one.slo);
-    let slos =
-        slos.filter(|slo| !all().all(|run| exceeding(run, slo).is_some())).map(|slo| format!("SLO {}", slo.name));
+    let names: BTreeSet<String> = all().flat_map(|run| &run.questions).map(QuestionReport::name).collect();
+    let questions = names.into_iter().filter(|name| !all().all(|run| percentiles(run, name).is_some()));
+    let slos = all().flat_map(|run| &run.findings.slos).map(|one| &one.slo);
+    let slos = slos.filter(|slo| !all().all(|run| exceeding(run, slo).is_some()));
+    let slos: BTreeSet<String> = slos.map(|slo| format!("SLO {}", slo.name)).collect();
     questions
         .chain(slos)
         .map(|name| format!("{name} is not compared: not every run measured it in the same way"))

@@ -102,6 +102,32 @@ fn what_failed_only_after_the_change_is_worse_however_fast() {
 }
 
 #[test]
+fn a_failure_of_another_kind_is_not_excused_by_one_before_the_change() {
+    let (mut before, mut after) = (side(BEFORE, 20.0), side(BEFORE, 20.0));
+    before[0].findings.failures.push("9 records are missing".to_owned());
+    after[1].questions[0].counts.wrong = 5;
+    let comparison = compare(&before, &after, 0.1).unwrap();
+    assert_eq!((comparison.outcome, comparison.failures.len()), (Outcome::Worse, 1), "{:?}", comparison.failures);
+    before[2].questions[0].counts.wrong = 7;
+    assert_eq!(compare(&before, &after, 0.1).unwrap().outcome, Outcome::NoWorse);
+}
+
+#[test]
+fn errors_have_no_latency_and_make_a_side_worse() {
+    let (mut before, mut after) = (side(BEFORE, 20.0), side(BEFORE, 20.0));
+    let failing = |report: &mut Report, share: f64| {
+        let counts = &mut report.questions[0].counts;
+        counts.errors = (counts.samples as f64 * share) as u64;
+    };
+    failing(&mut after[1], 0.4);
+    let comparison = compare(&before, &after, 0.1).unwrap();
+    assert_eq!(comparison.outcome, Outcome::Worse);
+    assert!(comparison.failures[0].contains("40 % of the answers"), "{:?}", comparison.failures);
+    failing(&mut before[0], 0.4);
+    assert_eq!(compare(&before, &after, 0.1).unwrap().outcome, Outcome::NoWorse);
+}
+
+#[test]
 fn what_limits_a_comparison_is_said() {
     let mut apart = side([30, 40, 50], 20.0);
     apart[0].verdict = crate::verdict::Overall::Invalid;
@@ -122,6 +148,9 @@ fn runs_that_cannot_be_compared_are_refused() {
     let mut silent = before.clone();
     for question in &mut silent[1].questions {
         question.histogram = crate::measure::DurationHistogram::default();
+    }
+    for slo in &mut silent[1].findings.slos {
+        slo.counts.samples = 0;
     }
     let refusals = [compare(&before, &other, 0.1), compare(&silent, &before, 0.1), compare(&before, &[], 0.1)];
     insta::assert_snapshot!(refusals.map(|one| one.unwrap_err().to_string()).join("\n"));

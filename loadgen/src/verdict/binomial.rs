@@ -30,7 +30,7 @@ pub(super) fn at_most(x: f64, n: f64, p: f64) -> f64 {
 }
 
 /// Probability of at least `x` exceedances among `n` when each has probability `p`.
-pub(super) fn at_least(x: f64, n: f64, p: f64) -> f64 {
+pub(crate) fn at_least(x: f64, n: f64, p: f64) -> f64 {
     if x <= 0.0 { 1.0 } else { beta_reg(x, n - x + 1.0, p) }
 }
 
