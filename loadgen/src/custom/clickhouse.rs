@@ -78,9 +78,9 @@ impl Client {
         serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>().map_err(unreadable)
     }
 
-    /// The rows of a query without parameters, as text.
-    pub(super) async fn texts(&self, sql: &str) -> Result<Vec<Vec<String>>, QueryError> {
-        let query = Query { escaped: sql.replace('?', "??"), database: None, order: Vec::new() };
+    /// The rows of a query without parameters, as text; in the database of the namespace, or in another one.
+    pub(super) async fn texts(&self, database: Option<String>, sql: &str) -> Result<Vec<Vec<String>>, QueryError> {
+        let query = Query { escaped: sql.replace('?', "??"), database, order: Vec::new() };
         let rows = self.rows(&query, &Chosen::new()).await?;
         Ok(rows.iter().map(|row| row.iter().map(text).collect()).collect())
     }

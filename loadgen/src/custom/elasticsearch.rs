@@ -9,7 +9,7 @@ use super::Chosen;
 use super::error::CustomError;
 use super::parameters::Parameters;
 use crate::question::Answer;
-use crate::question::custom::{CustomQuestion, Piece};
+use crate::question::custom::{CustomQuestion, Piece, Rows};
 use crate::target::QueryError;
 use crate::target::elasticsearch::WHOLE;
 
@@ -18,6 +18,8 @@ use crate::target::elasticsearch::WHOLE;
 pub(super) struct Search {
     path: String,
     pieces: Vec<Piece>,
+    /// Whether the exact number of hits is compared.
+    expects_exactly: bool,
 }
 
 impl Search {
@@ -31,7 +33,8 @@ impl Search {
         let index = question.index.as_deref().unwrap_or_default();
         // A pattern without an index, and an index that does not exist, are mistakes and not empty answers.
         let path = format!("/{index}/_search?ignore_unavailable=false&allow_no_indices=false&{WHOLE}");
-        let search = Self { path, pieces: statement.pieces };
+        let expects_exactly = matches!(question.expected.rows, Some(Rows::Exactly(_)));
+        let search = Self { path, pieces: statement.pieces, expects_exactly };
         let client = Client::new(stores)?;
         client.ask(&search, &parameters.first()).await.map_err(|error| CustomError::query(question, error))?;
         Ok(search)
@@ -69,6 +72,8 @@ struct Hits {
 #[derive(Deserialize)]
 struct Total {
     value: u64,
+    /// `gte` where the search counts only up to a limit.
+    relation: String,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +95,13 @@ impl Client {
     /// Searches. The rows are all hits, and the first value is the identifier of the first one.
     pub(super) async fn ask(&self, search: &Search, values: &Chosen<'_>) -> Result<Answer, QueryError> {
         let found: Found = self.0.read(Method::POST, &search.path, Some(&search.body(values)?)).await?;
+        let is_exact = found.hits.total.as_ref().is_none_or(|total| total.relation == "eq");
+        if !is_exact && search.expects_exactly {
+            return Err(QueryError::Unreadable {
+                store: "Elasticsearch",
+                what: "a lower bound of the hits, where the scenario expects a number; write \"track_total_hits\": true",
+            });
+        }
         let rows = found.hits.total.map_or(found.hits.hits.len() as u64, |total| total.value);
         let first = found.hits.hits.into_iter().next().and_then(|hit| hit.id);
         Ok(Answer::Table { rows, first })
@@ -105,7 +117,7 @@ mod tests {
     #[test]
     fn a_value_stays_inside_of_its_string() {
         let statement = Statement::parse(Store::Elasticsearch, r#"{"query": {"match": {"body": "a $word"}}}"#).unwrap();
-        let search = Search { path: String::new(), pieces: statement.pieces };
+        let search = Search { path: String::new(), pieces: statement.pieces, expects_exactly: false };
         let body = search.body(&Chosen::from([("word", "x\"}, \"size\": 9, \\")])).unwrap();
         assert_eq!(body["query"]["match"]["body"], "a x\"}, \"size\": 9, \\");
         assert_eq!(body.as_object().map(serde_json::Map::len), Some(1));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{Connection as _, Row as _};
 use xxhash_rust::xxh64::xxh64;
 
 use super::error::CustomError;
@@ -34,7 +34,7 @@ impl Parameters {
     pub(super) async fn sample(question: &CustomQuestion, to: (&Stores, &Names)) -> Result<Self, CustomError> {
         let mut sources: BTreeMap<String, Vec<Parameter<'_>>> = BTreeMap::new();
         for (name, source) in &question.parameters {
-            sources.entry(source.rows()).or_default().push((name, source));
+            sources.entry(source.rows(name)).or_default().push((name, source));
         }
         let mut all = Vec::new();
         for parameters in sources.values() {
@@ -49,6 +49,12 @@ impl Parameters {
         let rows = self.0.iter().enumerate();
         // Rows of different sources are chosen independently.
         rows.flat_map(|(index, rows)| rows.at(xxh64(&draw.to_le_bytes(), index as u64) % rows.length)).collect()
+    }
+
+    /// All values of a parameter.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let columns = self.0.iter().filter_map(move |rows| rows.columns.get(name));
+        columns.flatten().map(String::as_str)
     }
 
     /// The first values, for a try.
@@ -107,7 +113,10 @@ impl Rows {
 fn sampled(source: &Source) -> Option<(Store, String)> {
     match source {
         Source::Values(_) | Source::Csv { .. } => None,
-        Source::Query { store, text, .. } => Some((*store, format!("({}) AS rows", text.trim().trim_end_matches(';')))),
+        Source::Query { store, text, .. } => {
+            // A comment may end the text.
+            Some((*store, format!("({}\n) AS rows", text.trim().trim_end_matches(';'))))
+        }
         Source::Table { store, table, .. } => Some((*store, quoted(*store, table))),
     }
 }
@@ -120,13 +129,13 @@ async fn rows(
     (stores, names): (&Stores, &Names),
 ) -> Result<Vec<Vec<String>>, CustomError> {
     let failed = |error| CustomError::query(question, error);
+    let database = question.database.clone().filter(|_| question.question.store() == store);
     if store == Store::Clickhouse {
-        return clickhouse::Client::new(stores, names).texts(sql).await.map_err(failed);
+        return clickhouse::Client::new(stores, names).texts(database, sql).await.map_err(failed);
     }
-    let database = question.database.clone().filter(|_| question.question.store() == Store::Postgres);
     let database = database.unwrap_or_else(|| names.database());
     let mut connection = postgres::connect_once(stores, &database).await?;
-    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
+    let rows = postgres::read(&mut connection, sql).await;
     let closed = connection.close().await;
     let rows = rows.map_err(QueryError::from).map_err(failed)?;
     closed.map_err(QueryError::from).map_err(failed)?;

@@ -8,7 +8,10 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sluice_schemas::tenant;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, Row as _, TypeInfo as _};
+use sqlx::{
+    AssertSqlSafe, Column as _, Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
+    Statement as _, TypeInfo as _,
+};
 use uuid::Uuid;
 
 use super::Chosen;
@@ -26,8 +29,16 @@ const READS_ONLY: &str = "SELECT current_setting('default_transaction_read_only'
 const BEGIN: &str = "BEGIN READ ONLY";
 /// The name under which a statement is prepared to learn the types of its parameters.
 const PREPARE: &str = "PREPARE sluice_question AS ";
-/// The types of its parameters, as the server writes them.
-const TYPES: &str = "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'sluice_question'";
+/// The types of its parameters, as the server writes them, but for those that a cast would shorten to one character or bit.
+const TYPES: &str = "\
+SELECT array_agg(CASE type::oid WHEN 'bpchar'::regtype THEN 'bpchar' WHEN 'bit'::regtype THEN 'varbit' ELSE type::text END
+                 ORDER BY number)
+FROM pg_prepared_statements, unnest(parameter_types) WITH ORDINALITY AS parameter (type, number)
+WHERE name = 'sluice_question'";
+
+/// The types of a first column that is compared, as sqlx names them.
+const COMPARABLE: [&str; 9] = ["TEXT", "VARCHAR", "CHAR", "NAME", "BOOL", "INT2", "INT4", "INT8", "UUID"];
+const NOT_COMPARABLE: &str = "its first column has a type that can't be compared with `expect.value`; cast it to text";
 
 /// A question as it is sent.
 #[derive(Debug)]
@@ -70,7 +81,8 @@ impl Query {
         let mut connection = connect_once(stores, &database).await?;
         let untyped = numbered(&|number| format!("${}", number + 1));
         sqlx::raw_sql(AssertSqlSafe(format!("{PREPARE}{untyped}"))).execute(&mut connection).await.map_err(failed)?;
-        let types: Vec<String> = sqlx::query_scalar(TYPES).fetch_one(&mut connection).await.map_err(failed)?;
+        let types: Option<Vec<String>> = sqlx::query_scalar(TYPES).fetch_one(&mut connection).await.map_err(failed)?;
+        let types = types.unwrap_or_default();
         let session_reads_only = sqlx::query_scalar(READS_ONLY).fetch_one(&mut connection).await.map_err(failed)?;
         // Values are sent as text, so each is cast to the type that the server expects.
         let cast = |number: usize| {
@@ -84,6 +96,12 @@ impl Query {
             session_reads_only,
             reads_value: question.expected.value.is_some(),
         };
+        query.check(question, parameters)?;
+        let prepared = (&mut connection).prepare(AssertSqlSafe(query.sql.as_str()).into_sql_str()).await;
+        let first = prepared.map_err(failed)?.columns().first().map(|column| column.type_info().name().to_owned());
+        if query.reads_value && first.is_some_and(|first| !COMPARABLE.contains(&first.as_str())) {
+            return Err(CustomError::refused(question, NOT_COMPARABLE));
+        }
         let asked = query.ask(&mut connection, &parameters.first()).await;
         connection.close().await.map_err(failed)?;
         match asked {
@@ -91,6 +109,16 @@ impl Query {
             Err(QueryError::Unreadable { what, .. }) => Err(CustomError::refused(question, what)),
             Err(error) => Err(CustomError::query(question, error)),
         }
+    }
+
+    /// Checks all values that row-level security gets.
+    fn check(&self, question: &CustomQuestion, parameters: &Parameters) -> Result<(), CustomError> {
+        let Some(name) = &self.tenant else { return Ok(()) };
+        let wrong = parameters.all(name).position(|id| Uuid::parse_str(id).is_err());
+        wrong.map_or(Ok(()), |row| {
+            let why = format!("value {} of its parameter \"{name}\", the tenant, is not a UUID", row + 1);
+            Err(CustomError::refused(question, why))
+        })
     }
 
     async fn ask(&self, connection: &mut PgConnection, values: &Chosen<'_>) -> Result<Answer, QueryError> {
@@ -138,11 +166,16 @@ fn first_value(row: &PgRow) -> Result<Option<String>, QueryError> {
         "INT4" => shown::<i32>(row),
         "INT8" => shown::<i64>(row),
         "UUID" => shown::<Uuid>(row),
-        _ => {
-            let what = "its first column has a type that can't be compared with `expect.value`; cast it to text";
-            Err(QueryError::Unreadable { store: STORE, what })
-        }
+        _ => Err(QueryError::Unreadable { store: STORE, what: NOT_COMPARABLE }),
     }
+}
+
+/// The rows of a query without parameters, in a transaction that only reads.
+pub(super) async fn read(connection: &mut PgConnection, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(rows)
 }
 
 /// One connection, for what is done before the drive.

@@ -11,10 +11,63 @@ use super::parameters::Parameters;
 use crate::question::Answer;
 use crate::question::custom::{CustomQuestion, Piece, Statement};
 use crate::target::QueryError;
+use crate::target::redis::STORE;
+
+/// The commands of modules that read. A module says itself whether its commands are reads, and RediSearch says so of
+/// `FT.CONFIG SET` and, in some versions, of commands that change its dictionaries.
+const MODULE_READS: [&str; 43] = [
+    "FT.SEARCH",
+    "FT.AGGREGATE",
+    "FT.INFO",
+    "FT.EXPLAIN",
+    "FT.TAGVALS",
+    "JSON.GET",
+    "JSON.MGET",
+    "JSON.TYPE",
+    "JSON.STRLEN",
+    "JSON.ARRLEN",
+    "JSON.ARRINDEX",
+    "JSON.OBJKEYS",
+    "JSON.OBJLEN",
+    "JSON.RESP",
+    "TS.GET",
+    "TS.MGET",
+    "TS.RANGE",
+    "TS.REVRANGE",
+    "TS.MRANGE",
+    "TS.MREVRANGE",
+    "TS.INFO",
+    "TS.QUERYINDEX",
+    "BF.EXISTS",
+    "BF.MEXISTS",
+    "BF.CARD",
+    "BF.INFO",
+    "CF.EXISTS",
+    "CF.MEXISTS",
+    "CF.COUNT",
+    "CF.INFO",
+    "CMS.QUERY",
+    "CMS.INFO",
+    "TOPK.QUERY",
+    "TOPK.LIST",
+    "TOPK.INFO",
+    "TDIGEST.QUANTILE",
+    "TDIGEST.CDF",
+    "TDIGEST.RANK",
+    "TDIGEST.REVRANK",
+    "TDIGEST.MIN",
+    "TDIGEST.MAX",
+    "TDIGEST.TRIMMED_MEAN",
+    "TDIGEST.INFO",
+];
+/// The searches, whose answer begins with the number of hits.
+const SEARCHES: [&str; 2] = ["FT.SEARCH", "FT.AGGREGATE"];
 
 /// A command as it is sent.
 #[derive(Debug)]
 pub(super) struct Command {
+    /// Whether its answer begins with the number of hits.
+    counts_hits: bool,
     /// Its words, each in pieces.
     words: Vec<Vec<Piece>>,
 }
@@ -45,10 +98,17 @@ impl Command {
                 "{name} is not a read by the flags of COMMAND INFO, and a question never writes; ask with a command that is"
             )));
         }
+        let upper = name.to_ascii_uppercase();
+        if upper.contains('.') && !MODULE_READS.contains(&upper.as_str()) {
+            return Err(refused(format!(
+                "{name} is not one of the modules' commands that are known to read, and a question never writes; ask with one \
+                 that is, such as FT.SEARCH, JSON.GET or TS.RANGE"
+            )));
+        }
         let pieces =
             |word: &String| Statement::parse(question.question.store(), word).map(|statement| statement.pieces);
         let words = words.iter().map(pieces).collect::<Result<_, _>>().map_err(|error| refused(error.to_string()))?;
-        let command = Self { words };
+        let command = Self { counts_hits: SEARCHES.contains(&upper.as_str()), words };
         let asked = async { Client::connect(stores).await?.ask(&command, &parameters.first()).await };
         asked.await.map_err(|error| CustomError::query(question, error))?;
         Ok(command)
@@ -105,17 +165,35 @@ impl Client {
         Ok(Self(connect::redis_cache(stores).await?))
     }
 
-    /// Sends the command. No value is no row, a list has a row for each element, anything else is one row.
+    /// Sends the command. The rows of a search are its hits; else no value is no row, a list has a row for each element that has
+    /// a value, and anything else is one row.
     pub(super) async fn ask(&self, command: &Command, values: &Chosen<'_>) -> Result<Answer, QueryError> {
         let value: Value = command.with(values).query_async(&mut self.0.clone()).await?;
-        let rows = match &value {
-            Value::Nil => 0,
-            Value::Array(elements) | Value::Set(elements) => elements.len() as u64,
-            Value::Map(entries) => entries.len() as u64,
-            _ => 1,
-        };
-        Ok(Answer::Table { rows, first: text(&value) })
+        if command.counts_hits {
+            let (rows, first) =
+                hits(&value).ok_or(QueryError::Unreadable { store: STORE, what: "a search without hits" })?;
+            return Ok(Answer::Table { rows, first });
+        }
+        Ok(Answer::Table { rows: rows(&value), first: text(&value) })
     }
+}
+
+/// The rows of an answer that is not a search's.
+fn rows(value: &Value) -> u64 {
+    let has_value = |element: &&Value| **element != Value::Nil;
+    match value {
+        Value::Nil => 0,
+        Value::Array(elements) | Value::Set(elements) => elements.iter().filter(has_value).count() as u64,
+        Value::Map(entries) => entries.len() as u64,
+        _ => 1,
+    }
+}
+
+/// The number of hits of a search, and the first one's key or first field.
+fn hits(value: &Value) -> Option<(u64, Option<String>)> {
+    let Value::Array(elements) = value else { return None };
+    let (Value::Int(count), found) = elements.split_first()? else { return None };
+    Some((u64::try_from(*count).ok()?, found.first().and_then(text)))
 }
 
 /// The first text in a value.
@@ -142,5 +220,16 @@ mod tests {
         assert_eq!(words(" GET  user:$id "), some(&["GET", "user:$id"]));
         assert_eq!(words("FT.SEARCH idx '@name: $a b'"), some(&["FT.SEARCH", "idx", "@name: $a b"]));
         assert_eq!(words("GET 'a"), None);
+    }
+
+    #[test]
+    fn missing_values_are_no_rows_and_a_search_has_its_hits() {
+        let found = |key: &str| Value::BulkString(key.as_bytes().to_vec());
+        assert_eq!(rows(&Value::Array(vec![Value::Nil, found("a"), Value::Nil])), 1);
+        assert_eq!((rows(&Value::Nil), rows(&found("a"))), (0, 1));
+        assert_eq!(hits(&Value::Array(vec![Value::Int(0)])), Some((0, None)));
+        let two = Value::Array(vec![Value::Int(57), found("doc:1"), found("doc:2")]);
+        assert_eq!(hits(&two), Some((57, Some("doc:1".to_owned()))));
+        assert_eq!(hits(&found("a")), None);
     }
 }

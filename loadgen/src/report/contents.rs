@@ -178,6 +178,9 @@ impl Report {
 
 pub(super) fn question_report(scenario: &Scenario, recorder: &Recorder) -> QuestionReport {
     let (question, measured) = (recorder.question(), recorder.measured());
+    // The values of a question of the scenario's own come from no tenant of the population.
+    let is_about_tenants = !matches!(question, Question::Custom(_));
+    let classes = recorder.classes().sampled().filter(|_| is_about_tenants);
     QuestionReport {
         question,
         users: recorder.users().map(str::to_owned),
@@ -190,7 +193,7 @@ pub(super) fn question_report(scenario: &Scenario, recorder: &Recorder) -> Quest
         histogram: measured.latency.clone(),
         series: (&measured.series).into(),
         intervals: Some(recorder.intervals().into()),
-        classes: recorder.classes().sampled().map(class_report).collect(),
+        classes: classes.map(class_report).collect(),
     }
 }
 

@@ -49,6 +49,10 @@ pub(super) fn set(assignment: &str) -> Result<Part, ScenarioError> {
         let message = "it has no value; write KEY=VALUE, such as drive.rate=2x".to_owned();
         return Err(ScenarioError { file: name, line: None, message });
     };
+    if key.trim() == "include" {
+        let message = "files are included by a scenario's file only; name the file that you want to run".to_owned();
+        return Err(ScenarioError { file: name, line: None, message });
+    }
     let is_toml = toml::from_str::<toml::Table>(&format!("value = {value}")).is_ok();
     let value = if is_toml { value.to_owned() } else { serde_json::Value::from(value).to_string() };
     Ok(Part { name, text: format!("{} = {value}", key.trim()), has_lines: false })

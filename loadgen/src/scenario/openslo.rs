@@ -21,6 +21,10 @@ const SOURCE: &str = "Sluice";
 /// Kinds of documents that a run does not need.
 const OTHER_KINDS: [&str; 5] = ["Service", "DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget"];
 
+/// The keys of a document, and of an indicator within an SLO.
+const DOCUMENT_KEYS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
+/// The keys of their metadata.
+const METADATA_KEYS: [&str; 4] = ["name", "displayName", "labels", "annotations"];
 /// The keys of an SLO's `spec`. Those that are not read have no meaning for a run.
 const SLO_KEYS: [&str; 8] = [
     "description",
@@ -46,7 +50,7 @@ const MEASURED_KEYS: [&str; 9] =
 pub(super) fn read(raw: &mut Raw, source: &mut Source, is_file: bool) -> Result<(), ScenarioError> {
     for named in std::mem::take(&mut raw.slo_files) {
         let wrong = |message: String| source.wrong(&named, "slo_files", message);
-        let folder = source.folder_of(&named).filter(|_| is_file || source.is_set(&named));
+        let folder = source.folder_of(named.span().start).filter(|_| is_file || source.is_set(&named));
         let Some(folder) = folder else {
             return Err(wrong("only a scenario in a file can name others".to_owned()));
         };
@@ -78,8 +82,12 @@ impl File<'_> {
                 return Err((line, format!("`apiVersion`: \"{version}\" is not read; write {VERSION}")));
             }
             match document.required_text("kind")? {
-                (_, "SLO") => slos.push(document),
+                (_, "SLO") => {
+                    document.has_only(&DOCUMENT_KEYS)?;
+                    slos.push(document);
+                }
                 (_, "SLI") => {
+                    document.has_only(&DOCUMENT_KEYS)?;
                     let (line, name) = named(document)?;
                     if indicators.insert(name, document.required_map("spec")?).is_some() {
                         return Err((line, format!("`metadata.name`: a second SLI \"{name}\"; give it another name")));
@@ -180,13 +188,21 @@ impl File<'_> {
 
 /// The name of a document, with its line.
 fn named(document: &Map) -> Result<(usize, &str), Mistake> {
-    document.required_map("metadata")?.required_text("name")
+    let metadata = document.required_map("metadata")?;
+    metadata.has_only(&METADATA_KEYS)?;
+    metadata.required_text("name")
 }
 
 /// The `spec` of the indicator of an SLO: its own one, or one of the file.
 fn indicator<'a>(spec: &'a Map, indicators: &BTreeMap<&str, &'a Map>) -> Result<&'a Map, Mistake> {
     match (spec.map("indicator")?, spec.text("indicatorRef")?) {
-        (Some(indicator), None) => indicator.required_map("spec"),
+        (Some(indicator), None) => {
+            indicator.has_only(&DOCUMENT_KEYS)?;
+            if let Some(metadata) = indicator.map("metadata")? {
+                metadata.has_only(&METADATA_KEYS)?;
+            }
+            indicator.required_map("spec")
+        }
         (None, Some((line, name))) => {
             let missing = || (line, format!("`indicatorRef`: no SLI \"{name}\" is in this file; add it"));
             indicators.get(name).copied().ok_or_else(missing)
@@ -208,6 +224,8 @@ fn measured(indicator: &Map) -> Result<&Map, Mistake> {
     let Some(metric) = indicator.map("thresholdMetric")? else {
         return Err((indicator.line, format!("missing key `thresholdMetric`; {advice}")));
     };
+    indicator.has_only(&["description", "thresholdMetric"])?;
+    metric.has_only(&["metricSource"])?;
     let metric_source = metric.required_map("metricSource")?;
     let (line, kind) = match (metric_source.text("type")?, metric_source.text("metricSourceRef")?) {
         (Some(kind), None) => kind,
@@ -223,6 +241,7 @@ fn measured(indicator: &Map) -> Result<&Map, Mistake> {
         );
         return Err((line, message));
     }
+    metric_source.has_only(&["type", "spec"])?;
     let measured = metric_source.required_map("spec")?;
     measured.has_only(&MEASURED_KEYS)?;
     Ok(measured)

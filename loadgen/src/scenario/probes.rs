@@ -41,6 +41,6 @@ pub(super) fn probes(whole: &Raw, own: &[CustomQuestion], source: &Source) -> Pr
         probes.rates.insert(question, rate);
         probes.by_calendar.extend(Some(question).filter(|_| all || by_calendar));
     }
-    source.keep(questions::fit(whole, &probes.rates, source));
+    source.keep(questions::fit(whole, source));
     probes
 }

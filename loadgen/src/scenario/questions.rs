@@ -30,19 +30,16 @@ fn stand_in(name: &Text) -> CustomQuestion {
 }
 
 /// Without a population, there is nothing that Sluice's own questions could be about.
-pub(super) fn fit(raw: &Raw, asked: &BTreeMap<Question, f64>, source: &Source) -> Result<(), ScenarioError> {
-    if raw.describes_population {
-        return Ok(());
-    }
-    let builtin = asked.keys().find(|question| !matches!(question, Question::Custom(_)));
-    let at = builtin.and_then(|question| raw.probes.keys().find(|name| name.as_ref() == question.as_str()));
-    at.map_or(Ok(()), |at| {
-        let message = format!(
-            "\"{}\" is about a population; describe it with [population], [past] and [drive], or ask questions of your own",
-            at.as_ref()
-        );
-        Err(source.wrong(at, "probes", message))
-    })
+pub(super) fn fit(raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
+    let by_users = raw.users.iter().flat_map(|users| users.questions.as_ref().keys());
+    let asked = raw.probes.keys().map(|at| (at, "probes")).chain(by_users.map(|at| (at, "users.questions")));
+    let mut builtin = asked.filter(|(at, _)| Question::from_name(at.as_ref()).is_some());
+    let Some((at, key)) = builtin.next().filter(|_| !raw.describes_population) else { return Ok(()) };
+    let message = format!(
+        "\"{}\" is about a population; describe it with [population], [past] and [drive], or ask questions of your own",
+        at.as_ref()
+    );
+    Err(source.wrong(at, key, message))
 }
 
 fn question(at: &Text, raw: &raw::OwnQuestion, source: &Source) -> Result<CustomQuestion, ScenarioError> {
@@ -213,6 +210,12 @@ fn expected(raw: Option<&raw::Expect>, source: &Source) -> Result<Expected, Scen
             .parse()
             .map(rows)
             .map_err(|_| format!("\"{text}\" is not a number of rows; write \"1\" or \"at least 1\""))
+            .and_then(|rows| match rows {
+                Rows::AtLeast(0) => {
+                    Err("every answer has at least 0 rows; write \"at least 1\", or remove it".to_owned())
+                }
+                rows => Ok(rows),
+            })
     };
     Ok(Expected {
         rows: raw.rows.as_ref().map(|at| source.unit(at, "question.expect.rows", rows)).transpose()?,

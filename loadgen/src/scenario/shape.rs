@@ -121,6 +121,10 @@ fn place(stages: Vec<&mut (&raw::Stage, Stage)>, drive: Duration, source: &Sourc
 /// Whether something is written and asked, not too much, and for no longer than what the load caches lasts.
 pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
     outlasts(scenario, raw, source)?;
+    if let Some(at) = raw.drive.rate.as_ref().filter(|_| scenario.communications > MAX_RECORDS) {
+        let message = format!("it raises the communications above {MAX_RECORDS}; lower it");
+        return Err(source.wrong(at, "drive.rate", message));
+    }
     let Some(first) = raw.stage.first() else { return Ok(()) };
     let written: f64 = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(f64::INFINITY, f64::min);
     let asked = (0..scenario.tenants).map(|tenant| scenario.probe_factors(tenant).total()).fold(0.0, f64::max);

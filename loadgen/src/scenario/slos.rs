@@ -15,6 +15,7 @@ use super::source::Source;
 use super::types::Users;
 use super::{units, users};
 use crate::population::TenantClass;
+use crate::question::Question;
 use crate::question::custom::CustomQuestion;
 
 /// Maximum number of windows in which an SLO must hold: each has counters of its own.
@@ -77,6 +78,12 @@ fn questions_fit(
 ) -> Result<(), ScenarioError> {
     if slo.questions.is_empty() {
         return Err(source.wrong(questions, "slo.questions", "it is empty; name at least one question"));
+    }
+    if let Some(at) =
+        raw.tenants.as_ref().filter(|_| slo.questions.iter().any(|one| matches!(one, Question::Custom(_))))
+    {
+        let message = "the values of a question of your own come from no tenant of the population; remove `tenants`";
+        return Err(source.wrong(at, "slo.tenants", message));
     }
     let by_users = match &raw.users {
         None => None,

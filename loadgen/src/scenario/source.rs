@@ -55,9 +55,9 @@ impl Source {
         start
     }
 
-    /// The folder of the file that contains a text; the current one for a text that is set on the command line.
-    pub(super) fn folder_of(&self, at: &Text) -> Option<PathBuf> {
-        let (_, part) = self.part_at(at.span().start)?;
+    /// The folder of the file that contains a position; the current one for a text that is set on the command line.
+    pub(super) fn folder_of(&self, position: usize) -> Option<PathBuf> {
+        let (_, part) = self.part_at(position)?;
         let folder = Path::new(&part.name).parent().filter(|_| part.has_lines);
         Some(folder.map_or_else(PathBuf::new, Path::to_path_buf))
     }
@@ -99,8 +99,7 @@ impl Source {
 
     /// A path that a text at a position names, relative to its file.
     pub(super) fn path(&self, span: Range<usize>, path: &str) -> PathBuf {
-        let file = self.error(span, "").file;
-        Path::new(&file).parent().map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+        self.folder_of(span.start).unwrap_or_default().join(path)
     }
 
     /// Keeps a mistake for [`Source::mistakes`], so that the next ones are found too.

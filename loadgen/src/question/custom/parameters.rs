@@ -45,10 +45,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// What rows it takes its values from: sources with the same rows share them.
-    pub fn rows(&self) -> String {
+    /// What rows the parameter of that name takes its values from: parameters with the same rows share them.
+    pub fn rows(&self, name: &str) -> String {
         match self {
-            Self::Values(values) => format!("values {values:?}"),
+            Self::Values(_) => format!("values {name}"),
             Self::Csv { file, .. } => format!("csv {file}"),
             Self::Query { store, text, .. } => format!("query {} {text}", store.as_str()),
             Self::Table { store, table, .. } => format!("table {} {table}", store.as_str()),

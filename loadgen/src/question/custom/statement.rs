@@ -54,24 +54,16 @@ pub enum StatementError {
 
 const READ_SQL: &str = "ask with SELECT or WITH";
 const READ_POSTGRES: &str = "ask with SELECT, WITH, TABLE or VALUES";
+const WITHOUT: &str = "ask without it";
 const NAME: &str = "ask without it, or put it in double quotes if it is a name";
 /// Words that change something, anywhere in a statement. In double quotes they are names.
-const WRITE_WORDS: [&str; 14] = [
-    "INSERT",
-    "UPDATE",
-    "DELETE",
-    "MERGE",
-    "INTO",
-    "TRUNCATE",
-    "CREATE",
-    "ALTER",
-    "DROP",
-    "GRANT",
-    "REVOKE",
-    "COPY",
+const WRITE_WORDS: [&str; 13] = [
+    "INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "TRUNCATE", "CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "COPY",
     "CALL",
-    "SET_CONFIG",
 ];
+/// A function that makes the later transactions of a session write. It is refused in quotes as well, since they don't keep it
+/// from being called.
+const SET_CONFIG: &str = "SET_CONFIG";
 /// The word with which ClickHouse's answer would change its form; the client chooses it.
 const FORMAT: &str = "FORMAT";
 
@@ -136,7 +128,12 @@ fn sql(text: &str, starts: &[&str], advice: &'static str, is_postgres: bool) -> 
         match token {
             Token::Parameter(name) => pieces.parameter(name),
             Token::Word => words.push(rest[..rest.len() - after.len()].to_ascii_uppercase()),
-            Token::Other => {}
+            Token::Other => {
+                let quoted = rest[..rest.len() - after.len()].trim_matches('"');
+                if quoted.eq_ignore_ascii_case(SET_CONFIG) {
+                    return Err(StatementError::Writes { word: SET_CONFIG.to_owned(), advice: WITHOUT });
+                }
+            }
         }
         // ClickHouse itself puts values in the place of its parameters.
         if !(is_postgres && matches!(token, Token::Parameter(_))) {
@@ -149,6 +146,9 @@ fn sql(text: &str, starts: &[&str], advice: &'static str, is_postgres: bool) -> 
         return Err(StatementError::Writes { word: first.clone(), advice });
     }
     let is_write = |word: &&String| WRITE_WORDS.contains(&word.as_str()) || (!is_postgres && *word == FORMAT);
+    if words.iter().any(|word| word == SET_CONFIG) {
+        return Err(StatementError::Writes { word: SET_CONFIG.to_owned(), advice: WITHOUT });
+    }
     match words.iter().find(is_write) {
         Some(word) => Err(StatementError::Writes { word: word.clone(), advice: NAME }),
         None => Ok(Statement { pieces: pieces.0 }),
@@ -264,6 +264,8 @@ mod tests {
             "SELECT $$ $$",
             "SELECT 1 -- a\rDELETE FROM t",
             "SELECT 1 `; DELETE FROM t; SELECT `2",
+            "SELECT set_config('default_transaction_read_only', 'off', false)",
+            "SELECT pg_catalog.\"set_config\"('default_transaction_read_only', 'off', false)",
             "SELECT 'a",
             "-- nothing",
             "",
@@ -283,6 +285,7 @@ mod tests {
     #[test]
     fn words_of_writes_in_quotes_are_texts_and_names() {
         assert!(parse(Store::Postgres, "SELECT \"update\", 'delete; it''s' FROM t").is_ok());
+        assert!(parse(Store::Postgres, "SELECT 1 FROM t WHERE name = 'set_config'").is_ok());
         assert!(parse(Store::Postgres, "TABLE t").is_ok() && parse(Store::Postgres, "values (1)").is_ok());
     }
 }
