@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sluice_schemas::apply;
 use sluice_schemas::concurrency::join;
@@ -39,6 +40,7 @@ pub struct Session {
     /// Held by the first shard of a run that writes.
     reservation: Option<Reservation>,
     shards: Option<Meeting>,
+    opened: Instant,
 }
 
 /// Why a session could not be opened.
@@ -103,6 +105,12 @@ impl Planning {
     }
 }
 
+/// What shards must have in common: the plan, and how its answers are judged.
+fn agreed(digest: &str, scenario: &Scenario) -> String {
+    let scenario = serde_json::to_vec(scenario).expect("a scenario always serializes");
+    format!("{digest} {:016x}", xxhash_rust::xxh64::xxh64(&scenario, 0))
+}
+
 fn check(scenario: &Scenario, access: Access) -> Result<(), SessionError> {
     if scenario.fits(access) { Ok(()) } else { Err(SessionError::Access) }
 }
@@ -133,13 +141,15 @@ impl Session {
             let versions = Box::pin(versions(stores, &names)).await;
             let (stores, scenario) = (stores.clone(), planning.scenario);
             let (digest, reservation, shards) = (digests.plan, Some(reservation), None);
+            let opened = Instant::now();
             let (own, access) = (Arc::default(), Access::ReadWrite);
             let mut session =
-                Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards };
+                Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };
             session.load(&digests.population, is_kept, observer, stop).await?;
             session.prepare().await?;
             if !planning.shard.is_whole() {
-                let meeting = Meeting::open(&session.stores, &session.names, &session.digest, planning.shard).await?;
+                let agreed = agreed(&session.digest, &session.scenario);
+                let meeting = Meeting::open(&session.stores, &session.names, &agreed, planning.shard).await?;
                 session.shards = Some(meeting);
             }
             Ok(session)
@@ -158,7 +168,8 @@ impl Session {
         observer.step_started(&format!("joining the run as shard {}", planning.shard));
         let (plan, Digests { plan: digest, .. }) = join(planning.planned).await;
         let waiting = |why: &str| observer.step_advanced(why);
-        let (meeting, names) = Meeting::join((stores, names), &digest, planning.shard, waiting).await?;
+        let (meeting, names) =
+            Meeting::join((stores, names), &agreed(&digest, &planning.scenario), planning.shard, waiting).await?;
         let versions = Box::pin(versions(stores, &names)).await;
         observer.step_finished(&format!(
             "joined the run in namespace {} as shard {}",
@@ -166,8 +177,9 @@ impl Session {
             planning.shard
         ));
         let (stores, scenario, shards) = (stores.clone(), planning.scenario, Some(meeting));
-        let (own, access, reservation) = (Arc::default(), Access::ReadWrite, None);
-        let mut session = Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards };
+        let (own, access, reservation, opened) = (Arc::default(), Access::ReadWrite, None, Instant::now());
+        let mut session =
+            Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };
         session.prepare().await?;
         Ok(session)
     }
@@ -188,9 +200,9 @@ impl Session {
             let (stores, scenario) = (stores.clone(), planning.scenario);
             let (own, access) = (Arc::default(), Access::ReadOnly);
             let versions = Box::pin(versions(&stores, &names)).await;
-            let (reservation, shards) = (None, None);
+            let (reservation, shards, opened) = (None, None, Instant::now());
             let mut session =
-                Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards };
+                Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };
             session.prepare().await?;
             observer.step_finished("the stores accept every question; they are only read");
             Ok(session)
@@ -229,6 +241,12 @@ impl Session {
     /// The names in the session's namespace.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Whether what the load caches for the scenario's questions lasts for `more`, from now on. It is not loaded again.
+    pub fn outlasts(&self, more: Duration) -> bool {
+        let lasting = self.scenario.questions_asked().into_iter().filter_map(Question::cached_for).min();
+        lasting.is_none_or(|lasting| self.opened.elapsed() + more < lasting / 4 * 3)
     }
 
     /// The scenario.

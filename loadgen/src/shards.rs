@@ -34,6 +34,9 @@ const READY_WITHIN: Duration = Duration::from_mins(10);
 const DONE_WITHIN: Duration = Duration::from_mins(5);
 /// Time from the agreement on the start until the start.
 const START_AFTER: Duration = Duration::from_secs(2);
+/// Most by which the clock of a shard's machine may differ from that of Redis, so that those of two shards differ by at most
+/// twice as much: what the bounds of live answers allow for.
+const MAX_SKEW: Duration = Duration::from_millis(500);
 /// Lifetime of the hash in seconds, renewed while the first shard lives.
 const EXPIRES: i64 = 30;
 const RENEWED_EVERY: Duration = Duration::from_secs(5);
@@ -152,8 +155,26 @@ impl Meeting {
         if left < 0 {
             return Err(ShardsError::Late { shard: self.shard, millis: left.unsigned_abs() });
         }
-        sleep(Duration::from_millis(left.unsigned_abs())).await;
+        let skew = self.skew().await?;
+        if skew.unsigned_abs() > MAX_SKEW.as_millis() as u64 {
+            return Err(ShardsError::Skewed { shard: self.shard, millis: skew });
+        }
+        let left = at - chrono::Utc::now().timestamp_millis();
+        sleep(Duration::from_millis(left.max(0).unsigned_abs())).await;
         Ok(())
+    }
+
+    /// Milliseconds by which this machine's clock is ahead of the one of Redis, the same node for all shards. The time in which
+    /// the answer came is shared evenly between both ways.
+    async fn skew(&self) -> Result<i64, ShardsError> {
+        let mut asked = redis::cmd("EVAL");
+        // A script goes to the node of its key; `TIME` alone to any.
+        asked.arg("return redis.call('TIME')").arg(1).arg(&self.key);
+        let mut connection = self.connection.clone();
+        let before = chrono::Utc::now().timestamp_micros();
+        let (seconds, micros): (i64, i64) = asked.query_async(&mut connection).await?;
+        let after = chrono::Utc::now().timestamp_micros();
+        Ok((before.midpoint(after) - (seconds * 1_000_000 + micros)) / 1_000)
     }
 
     /// Says what this shard's stores have acknowledged, by index of the tenant; its drive is over.
@@ -164,8 +185,8 @@ impl Meeting {
     /// The first shard: waits until all drives are over; returns what was acknowledged to all shards together.
     pub async fn gather(&self) -> Result<Vec<Totals>, ShardsError> {
         let all = self.wait_for_all("done", DONE_WITHIN, "finish its drive").await?;
-        let of_shard = |text: String| serde_json::from_str::<Vec<Totals>>(&text).unwrap_or_default();
-        let all: Vec<Vec<Totals>> = all.into_iter().map(of_shard).collect();
+        let of_shard = |text: &String| serde_json::from_str::<Vec<Totals>>(text);
+        let all = all.iter().map(of_shard).collect::<Result<Vec<_>, _>>().map_err(ShardsError::Unreadable)?;
         let tenants = all.iter().map(Vec::len).max().unwrap_or(0);
         Ok((0..tenants).map(|tenant| all.iter().filter_map(|shard| shard.get(tenant).copied()).sum()).collect())
     }

@@ -39,7 +39,9 @@ pub enum MergeError {
     )]
     OtherRun(Shard),
     /// Reports are of several plans, or of another number of shards.
-    #[error("merge the reports: shard {0} drives another plan than the others (scenario, seeds or number of shards)")]
+    #[error(
+        "merge the reports: shard {0} drives or judges something else than the others (scenario, seeds or number of shards)"
+    )]
     OtherPlan(Shard),
     /// A shard is there twice.
     #[error("merge the reports: shard {0} is there twice; name each report once")]
@@ -104,7 +106,10 @@ fn check(parts: &[Part]) -> Result<(), MergeError> {
     let Some(first) = parts.first() else { return Ok(()) };
     let of = first.shard.of();
     for part in parts {
-        if (part.shard.of(), &part.report.run.digest) != (of, &first.report.run.digest) {
+        let is_same = part.report.run.digest == first.report.run.digest
+            && part.report.run.scenario == first.report.run.scenario
+            && part.shard.of() == of;
+        if !is_same {
             return Err(MergeError::OtherPlan(part.shard));
         }
         if part.parts.run != first.parts.run {

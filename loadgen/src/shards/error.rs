@@ -31,8 +31,8 @@ pub enum ShardsError {
     },
     /// The first shard drives something else.
     #[error(
-        "join the run as shard {shard}: the first of {shards} shards drives another plan; start all shards with the same \
-         scenario, seeds and number of shards"
+        "join the run as shard {shard}: the first of {shards} shards drives or judges something else; start all shards with the \
+         same scenario, seeds and number of shards"
     )]
     OtherPlan {
         /// The shard.
@@ -57,6 +57,19 @@ pub enum ShardsError {
         doing: &'static str,
         /// How long the first shard waited.
         waited: Duration,
+    },
+    /// What a shard said can't be read.
+    #[error("read what the shards wrote from Redis: {0}; start all shards with the same version")]
+    Unreadable(serde_json::Error),
+    /// The clock of the machine is wrong.
+    #[error(
+        "start shard {shard}: the clock of its machine differs by {millis} ms from that of Redis, and 500 ms are allowed; synchronize the clocks"
+    )]
+    Skewed {
+        /// The shard.
+        shard: Shard,
+        /// By how much its clock is ahead.
+        millis: i64,
     },
     /// The common start has passed.
     #[error(
