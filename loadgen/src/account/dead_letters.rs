@@ -149,22 +149,25 @@ pub(super) fn read_all(
     }
     reader.assign(&assignment)?;
     let mut letters = DeadLetters::default();
-    let (mut remaining_partitions, mut last_message) = (non_empty.len(), Instant::now());
-    while remaining_partitions > 0 && last_message.elapsed() < IDLE_LIMIT {
+    // A record that is appended meanwhile is read with its partition, or later: the end of a partition counts once.
+    let mut remaining: BTreeSet<i32> = non_empty.iter().map(|(partition, ..)| *partition).collect();
+    let (mut last_message, mut last_error) = (Instant::now(), None);
+    while !remaining.is_empty() && last_message.elapsed() < IDLE_LIMIT {
         match reader.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => {
                 letters.add(&message, names, since);
                 last_message = Instant::now();
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => remaining_partitions -= 1,
-            Some(Err(error)) => return Err(error),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(remaining.remove(&partition)),
+            // The client also reports a broker that it can't reach, and goes on with the others.
+            Some(Err(error)) => last_error = Some(error),
             None => {}
         }
     }
     reader.unassign()?;
-    if remaining_partitions > 0 {
-        Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
-    } else {
+    if remaining.is_empty() {
         Ok(letters)
+    } else {
+        Err(last_error.unwrap_or(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)))
     }
 }

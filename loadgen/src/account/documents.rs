@@ -16,7 +16,7 @@ use super::page::loaded_ledger;
 use crate::load;
 use crate::plan::Plan;
 use crate::run_context::RunContext;
-use crate::target::elasticsearch::{communications, communications_index};
+use crate::target::elasticsearch::{WHOLE, communications, communications_index};
 
 /// Sample size per tenant, if the tenant's count is right.
 const SAMPLE: u64 = 500;
@@ -27,7 +27,7 @@ const BATCH: usize = 500;
 async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
     let indices = communications(names);
     let body = json!({"size": 0, "aggs": {"tenants": {"terms": {"field": "tenant_id", "size": 10_000}}}});
-    let response: Value = client.read(Method::POST, &format!("/{indices}/_search"), Some(&body)).await?;
+    let response: Value = client.read(Method::POST, &format!("/{indices}/_search?{WHOLE}"), Some(&body)).await?;
     let buckets = response["aggregations"]["tenants"]["buckets"].as_array().cloned().unwrap_or_default();
     let count = |bucket: &Value| Some((bucket["key"].as_str()?.parse().ok()?, bucket["doc_count"].as_u64()?));
     Ok(buckets.iter().filter_map(count).collect())

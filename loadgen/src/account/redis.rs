@@ -69,9 +69,9 @@ where
         let found = read(identity.clone());
         async move { found.await.map(|found| (identity, value, found)) }
     };
-    let compared: Vec<_> = stream::iter(expected).map(reading).buffered(IN_FLIGHT).try_collect().await?;
+    let mut compared = stream::iter(expected).map(reading).buffered(IN_FLIGHT);
     let (mut differences, mut present) = (Differences::default(), 0);
-    for (identity, value, found) in compared {
+    while let Some((identity, value, found)) = compared.try_next().await? {
         present += u64::from(found.is_some());
         match found {
             None => differences.note(DifferenceKind::Missing, &identity.to_string()),

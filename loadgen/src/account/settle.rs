@@ -53,7 +53,7 @@ pub async fn settle(
     let produced = acknowledged.iter().map(Totals::through_kafka).sum();
     let started = Instant::now();
     let mut settled = Settled { produced, arrived: 0, behind: produced, took: Duration::ZERO };
-    let (mut landed, mut dead_lettered, mut kafka_unavailable) = (0, 0, false);
+    let (mut landed, mut dead_lettered, mut kafka_again) = (0, 0, Instant::now());
     let mut polls = tokio::time::interval(POLL_INTERVAL);
     loop {
         tokio::select! {
@@ -63,13 +63,14 @@ pub async fn settle(
         // A frozen store returns nothing, not even an error; that is no progress either. Each store is polled
         // separately, so that an unavailable one does not hide the contents of the other.
         landed = timeout(RESPONSE_TIMEOUT, count_rows(context)).await.unwrap_or(Ok(landed))?;
-        let letters = if kafka_unavailable {
-            Ok(dead_lettered)
-        } else {
-            timeout(RESPONSE_TIMEOUT, letters_since(context, letters_before)).await.unwrap_or(Ok(dead_lettered))
-        };
-        kafka_unavailable |= letters.is_err();
-        dead_lettered = letters.unwrap_or(dead_lettered);
+        if kafka_again <= Instant::now() {
+            let letters = timeout(RESPONSE_TIMEOUT, letters_since(context, letters_before)).await;
+            match letters {
+                Ok(Ok(letters)) => dead_lettered = letters,
+                // Not at every poll, since each of these waits for a store that does not answer.
+                Ok(Err(_)) | Err(_) => kafka_again = Instant::now() + RESPONSE_TIMEOUT,
+            }
+        }
         let arrived = landed + dead_lettered;
         if arrived > settled.arrived {
             let behind = if settled.arrived == 0 { produced.saturating_sub(arrived) } else { settled.behind };

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::time::Duration;
 
 use futures::stream::{self, TryStreamExt as _};
 use sluice_schemas::connect::{self, Role};
@@ -40,6 +41,10 @@ struct Table {
     row: fn(&Population, usize, u64, &mut Row),
 }
 
+/// How often a vacuum counts as progress, and how many times: half an hour in all.
+const VACUUM_BEAT: Duration = Duration::from_secs(10);
+const VACUUM_BEATS: u32 = 180;
+
 const PARENTS: [Table; 2] = [
     Table { kind: CUSTOMERS, copy: COPY_CUSTOMERS, count: |tenant| tenant.customers, row: customer_row },
     Table { kind: CAMPAIGNS, copy: COPY_CAMPAIGNS, count: |tenant| tenant.campaigns, row: campaign_row },
@@ -61,7 +66,16 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     }
     fill(job, pool, CHILD).await?;
     // Otherwise autovacuum does it during the drive, because of all the rows that are new.
-    owner_runs(job, "VACUUM (ANALYZE) customers, campaigns, communications").await
+    let vacuuming = owner_runs(job, "VACUUM (ANALYZE) customers, campaigns, communications");
+    tokio::pin!(vacuuming);
+    // It accepts no records, and is no stall either, for a while.
+    for _ in 0..VACUUM_BEATS {
+        match tokio::time::timeout(VACUUM_BEAT, &mut vacuuming).await {
+            Ok(vacuumed) => return vacuumed,
+            Err(_) => (job.progress)(CHILD.kind, 0),
+        }
+    }
+    vacuuming.await
 }
 
 /// Deletes what a drive wrote after the past. Only an administrator sees the rows of all tenants and may delete them.
