@@ -12,12 +12,13 @@
 //! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it
 //! - [`null`]: the generator alone, to measure it
-//! - `vitals`, `priority`: what the generator got from its machine, and its threads' priority
+//! - `vitals`, `priority`, `descriptors`: what the generator got from its machine, its threads' priority and its limit of open files
 
 mod bounds;
 mod checks;
 mod clock;
 mod commits;
+mod descriptors;
 mod engine;
 mod loops;
 mod merge;
@@ -126,6 +127,7 @@ pub async fn drive(
 ) -> Result<Driven, DriveError> {
     let shared = prepare(context).await?;
     let writers = writers(context).await?;
+    descriptors::raise_limit();
     let priority = Priority::raise();
     let loops = Loops::start(context, &shared).await?;
     let lead = if writers.is_some() { context.scenario.lead() } else { Duration::ZERO };

@@ -72,9 +72,11 @@ impl Measured {
         self.series.record(sample);
         self.blocks.record(intended, exceeds);
         self.failures.record(intended, failed);
-        self.lag.record(lag);
-        self.waited.record(waited);
-        if outcome != Outcome::Error {
+        if outcome != Outcome::HeldBack {
+            self.lag.record(lag);
+            self.waited.record(waited);
+        }
+        if outcome.has_latency() {
             self.latency.record(latency);
         }
     }
@@ -131,7 +133,7 @@ impl Recorder {
         self.intervals.record(sample);
         let of_class = self.classes.of_mut(class);
         of_class.counts += Counts::of(sample.outcome, sample.exceeds(self.limit));
-        if sample.outcome != Outcome::Error {
+        if sample.outcome.has_latency() {
             of_class.latency.record(sample.latency);
         }
     }

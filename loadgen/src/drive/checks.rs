@@ -36,7 +36,11 @@ pub(super) fn run(shared: &Arc<Shared>, in_flight: &InFlight, mut batches: mpsc:
 }
 
 fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Option<usize>, Sample) {
-    let Finished { probe, reply, lag, latency, waited, users } = finished;
+    let Finished { probe, reply, lag, latency, waited, users, is_held_back } = finished;
+    if is_held_back {
+        let sample = Sample { intended: probe.at, lag, latency, waited, outcome: Outcome::HeldBack };
+        return (probe, users, sample);
+    }
     let time_out = shared.scenario.time_outs.for_store(probe.question.store());
     let (asked, answered) = (probe.at + lag, probe.at + latency);
     let outcome = match outcome(shared, &probe, reply, (asked, answered)) {

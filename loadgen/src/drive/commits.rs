@@ -24,6 +24,7 @@ use super::writes::Group;
 use crate::measure::{Outcome, Sample};
 use crate::target::QueryError;
 use crate::target::connections::Connections;
+use crate::target::waited;
 
 /// Delays before each retry; after the last one fails, the group is given up.
 const RETRY_DELAYS: [Duration; 6] = [
@@ -37,6 +38,10 @@ const RETRY_DELAYS: [Duration; 6] = [
 
 /// Maximum time after the end of the drive in which a group may still be committed.
 const GRACE: Duration = Duration::from_mins(1);
+/// Timeout of one attempt, after which another one is made: its connection may have no peer any more.
+const ATTEMPT: Duration = Duration::from_secs(30);
+/// Maximum number of groups that are committed or wait for a connection or a retry. It protects memory.
+const PENDING: usize = 8_192;
 /// Timeout of closing the connections.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -65,10 +70,10 @@ impl Commits {
     /// Commits groups concurrently until the channel closes or the drive is stopped.
     pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) {
         let this = Arc::new(self);
-        let writers = Arc::new(Semaphore::new(this.shared.scenario.connections.postgres_writers as usize));
+        let pending = Arc::new(Semaphore::new(PENDING));
         let tasks = TaskTracker::new();
         while let Some(group) = groups.recv().await {
-            let Ok(permit) = Arc::clone(&writers).acquire_owned().await else { break };
+            let Ok(permit) = Arc::clone(&pending).acquire_owned().await else { break };
             let (this, stop) = (Arc::clone(&this), stop.clone());
             tasks.spawn(async move {
                 tokio::select! {
@@ -87,22 +92,26 @@ impl Commits {
     async fn commit(&self, group: Group) {
         let Group { at, intended, queued, tenant, number, rows } = group;
         let newest = rows.iter().map(|row| row.created_at).max();
-        let (lag, waited, count) = (queued.saturating_duration_since(intended), queued.elapsed(), rows.len() as u64);
-        let measure = |outcome| {
+        let (lag, mut waited, count) =
+            (queued.saturating_duration_since(intended), queued.elapsed(), rows.len() as u64);
+        let measure = |outcome, waited| {
             let sample = Sample { intended: at, lag, latency: intended.elapsed(), waited, outcome };
             self.shared.record_commit(tenant, sample);
         };
         let tenant_id = self.shared.plan.population().tenants()[tenant].id;
         let rows = Columns::from_rows(rows);
         for (attempt, pause) in RETRY_DELAYS.map(Some).into_iter().chain([None]).enumerate() {
-            let result = tokio::time::timeout(self.time_left(), rows.insert(&self.connections, tenant_id)).await;
+            let inserting = rows.insert(&self.connections, tenant_id);
+            let limited = tokio::time::timeout(self.time_left().min(ATTEMPT), inserting);
+            let (result, for_connection) = waited::measure(limited).await;
+            waited += for_connection;
             let is_committed = matches!(result, Ok(Ok(())));
             if attempt == 0 {
                 lock(&self.shared.transactions).record_first_attempt(at, !is_committed);
             }
             match result {
                 Ok(Ok(())) => {
-                    measure(Outcome::Correct);
+                    measure(Outcome::Correct, waited);
                     if let Some(newest) = newest {
                         self.shared.bounds.committed(tenant, (number, newest), self.clock.elapsed());
                     }
@@ -119,7 +128,7 @@ impl Commits {
                 None => break,
             }
         }
-        measure(Outcome::Error);
+        measure(Outcome::Error, waited);
         lock(&self.shared.transactions).record(at, true);
         add(&self.shared.counters.uncommitted, count);
     }

@@ -3,6 +3,7 @@
 //! nothing with the loops of other threads.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -21,13 +22,18 @@ use crate::target::waited;
 
 /// Maximum number of calls in flight, in all loops. A store that exceeds this has long failed; the limit protects memory.
 pub(super) const MAX_IN_FLIGHT: usize = 20_000;
+/// Maximum number of finished calls that wait for their check, in all loops. It protects memory as well; more is the
+/// generator's own fault.
+const MAX_UNCHECKED: usize = 20_000;
 /// How long after its time-out an answer is still awaited, so that its latency is known in full.
 const MAX_LATE: Duration = Duration::from_secs(30);
 /// Interval at which the loop measures how late it runs.
 const PULSE: Duration = Duration::from_millis(5);
 /// Calls started before those in flight are served again, and calls handed over together.
 const BATCH: usize = 64;
-/// Batches that may wait for their check; while they do, finished calls stay in the loop and count as in flight.
+/// Replies taken before those that are due are started: a burst of them must not delay the starts.
+const REPLIES: usize = 16;
+/// Batches that may wait for their check; while they do, finished calls stay in the loop.
 pub(super) const BATCHES: usize = 64;
 
 /// How a loop asks.
@@ -59,21 +65,69 @@ pub(super) struct Finished<R> {
     pub(super) waited: Duration,
     /// The group of the user who asked; `None` for a probe at its intended start.
     pub(super) users: Option<usize>,
+    /// Whether it was never asked, because a store held it back; its times mean nothing.
+    pub(super) is_held_back: bool,
 }
 
-/// Calls that are in flight or wait for their check, in all loops.
+impl<R> Finished<R> {
+    fn held_back(probe: Probe, latency: Duration) -> Self {
+        let (lag, waited) = Default::default();
+        Self { probe, reply: None, lag, latency, waited, users: None, is_held_back: true }
+    }
+}
+
+/// Calls that are in flight, and finished ones that wait for their check, in all loops.
 #[derive(Debug, Clone, Default)]
-pub(super) struct InFlight(Arc<AtomicUsize>);
+pub(super) struct InFlight(Arc<Calls>);
+
+#[derive(Debug, Default)]
+struct Calls {
+    in_flight: AtomicUsize,
+    unchecked: AtomicUsize,
+}
+
+/// Whether one more call may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    /// It may, and counts as in flight.
+    Admitted,
+    /// A store holds it back: too many are in flight.
+    HeldBack,
+    /// The generator itself can't keep up with its checks.
+    ChecksBehind,
+}
 
 impl InFlight {
-    /// Counts one more, which is held back too until it is recorded. Whether it may start.
-    fn admit(&self) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) < MAX_IN_FLIGHT
+    fn admit(&self) -> Admission {
+        if self.0.unchecked.load(Ordering::Relaxed) >= MAX_UNCHECKED {
+            return Admission::ChecksBehind;
+        }
+        if self.0.in_flight.fetch_add(1, Ordering::Relaxed) < MAX_IN_FLIGHT {
+            return Admission::Admitted;
+        }
+        self.abandon(1);
+        Admission::HeldBack
     }
 
-    /// Takes calls out of the count.
+    /// Takes calls that never end out of the count.
+    fn abandon(&self, calls: usize) {
+        self.0.in_flight.fetch_sub(calls, Ordering::Relaxed);
+    }
+
+    /// A call has ended and waits for its check.
+    fn reply(&self) {
+        self.abandon(1);
+        self.wait_for_check();
+    }
+
+    /// A call that was never in flight waits for its check.
+    fn wait_for_check(&self) {
+        self.0.unchecked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Finished calls are recorded.
     pub(super) fn end(&self, calls: usize) {
-        self.0.fetch_sub(calls, Ordering::Relaxed);
+        self.0.unchecked.fetch_sub(calls, Ordering::Relaxed);
     }
 }
 
@@ -99,6 +153,7 @@ pub(super) async fn run<C: Caller>(
     let (mut timer, mut delays, mut calls) = (Timer::new()?, DurationHistogram::default(), FuturesUnordered::new());
     let (mut probes, mut users, mut finished) = (probes.peekable(), users, Vec::with_capacity(BATCH));
     let (mut pulse, mut index, mut all_started) = (Duration::ZERO, 0, Some(all_started));
+    let in_flight = &outbox.in_flight;
     while !clock.is_stopped() && (probes.peek().is_some() || !calls.is_empty() || !users.is_empty()) {
         for _ in 0..BATCH {
             let Some(probe) = probes.next_if(|probe| probe.at <= clock.elapsed()) else { break };
@@ -107,17 +162,21 @@ pub(super) async fn run<C: Caller>(
             if caller.is_skipped(index) {
                 continue;
             }
-            if outbox.in_flight.admit() {
-                add(&counts.sent, 1);
-                calls.push(call(caller, clock, probe));
-            } else {
-                add(&counts.held_back, 1);
-                let (latency, zero) = (caller.time_out(&probe), Duration::ZERO);
-                finished.push(Finished { probe, reply: None, lag: zero, latency, waited: zero, users: None });
+            match in_flight.admit() {
+                Admission::Admitted => {
+                    add(&counts.sent, 1);
+                    start(Box::pin(call(caller, clock, probe)), &calls, (&mut finished, in_flight)).await;
+                }
+                Admission::HeldBack => {
+                    add(&counts.held_back, 1);
+                    let time_out = caller.time_out(&probe);
+                    take_other(Finished::held_back(probe, time_out), &mut finished, in_flight);
+                }
+                // Neither sent nor held back by a store, so the run is invalid if they are many.
+                Admission::ChecksBehind => {}
             }
         }
         if probes.peek().is_none() {
-            // Nobody may wait for it.
             all_started.take().map(|all_started| all_started.send(()).ok());
         }
         let now = clock.elapsed();
@@ -126,12 +185,7 @@ pub(super) async fn run<C: Caller>(
             pulse = next_pulse(pulse, now);
             outbox.try_send(&mut finished);
         }
-        if finished.len() >= MAX_IN_FLIGHT {
-            // So many were held back at once that their checks are behind; the loop waits, and is late by that.
-            outbox.send(std::mem::take(&mut finished)).await;
-        }
         let wake = clock.instant(probes.peek().map_or(pulse, |probe| probe.at.min(pulse)));
-        let in_flight = &outbox.in_flight;
         if wake <= Instant::now() {
             // More is due than was started: the replies that are there come before the rest.
             take_ready((&mut calls, &mut users), (&mut finished, in_flight)).await;
@@ -142,8 +196,34 @@ pub(super) async fn run<C: Caller>(
             outbox.try_send(&mut finished);
         }
     }
+    // A stop leaves calls behind, which never end.
+    in_flight.abandon(calls.len());
     outbox.send(finished).await;
     Ok(delays)
+}
+
+/// Starts a call at once: in the queue of all calls, it would start after the replies that are there.
+async fn start<R, F: Future<Output = Finished<R>>>(
+    mut call: Pin<Box<F>>,
+    calls: &FuturesUnordered<Pin<Box<F>>>,
+    (finished, in_flight): (&mut Vec<Finished<R>>, &InFlight),
+) {
+    match poll!(call.as_mut()) {
+        Poll::Ready(done) => take(done, finished, in_flight),
+        Poll::Pending => calls.push(call),
+    }
+}
+
+/// Takes a reply of a call that was in flight.
+fn take<R>(done: Finished<R>, finished: &mut Vec<Finished<R>>, in_flight: &InFlight) {
+    in_flight.reply();
+    finished.push(done);
+}
+
+/// Takes what was not in flight: a probe that was held back, or a user's reply.
+fn take_other<R>(done: Finished<R>, finished: &mut Vec<Finished<R>>, in_flight: &InFlight) {
+    in_flight.wait_for_check();
+    finished.push(done);
 }
 
 /// Takes the replies that are there.
@@ -153,14 +233,13 @@ async fn take_ready<R>(
 ) {
     // tokio reads from sockets only while its tasks wait.
     tokio::task::yield_now().await;
-    for _ in 0..BATCH {
+    for _ in 0..REPLIES {
         let Poll::Ready(Some(done)) = poll!(calls.next()) else { break };
-        finished.push(done);
+        take(done, finished, in_flight);
     }
-    for _ in 0..BATCH {
+    for _ in 0..REPLIES {
         let Poll::Ready(Some(done)) = poll!(users.next()) else { break };
-        in_flight.admit();
-        finished.push(done);
+        take_other(done, finished, in_flight);
     }
 }
 
@@ -173,12 +252,9 @@ async fn take_next<R>(
     tokio::select! {
         biased;
         waited = timer.wait_until(wake) => waited?,
-        Some(done) = calls.next(), if !calls.is_empty() => finished.push(done),
-        Some(done) = users.next(), if !users.is_empty() => {
-            // A user has one question at a time, so it is never held back.
-            in_flight.admit();
-            finished.push(done);
-        }
+        Some(done) = calls.next(), if !calls.is_empty() => take(done, finished, in_flight),
+        // A user has one question at a time, so it is never held back, and not counted as in flight.
+        Some(done) = users.next(), if !users.is_empty() => take_other(done, finished, in_flight),
     }
     Ok(())
 }
@@ -196,7 +272,7 @@ pub(super) async fn call<C: Caller>(caller: &C, clock: &Clock, probe: Probe) -> 
     let last = intended + caller.time_out(&probe) + MAX_LATE;
     let calling = tokio::time::timeout_at(last.into(), caller.call(&probe));
     let (reply, waited) = waited::measure(calling).await;
-    Finished { reply: reply.ok(), lag, latency: intended.elapsed(), waited, probe, users: None }
+    Finished { reply: reply.ok(), lag, latency: intended.elapsed(), waited, probe, users: None, is_held_back: false }
 }
 
 impl<R> Outbox<R> {

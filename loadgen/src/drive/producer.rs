@@ -62,7 +62,8 @@ impl Topic {
 pub(super) struct Delivery {
     pub(super) topic: Topic,
     pub(super) tenant: usize,
-    pub(super) at: Duration,
+    /// Since the start of the drive; `None` for a record of the warm-up, which is not judged.
+    pub(super) at: Option<Duration>,
     /// Whether it is watched until it is visible in its store.
     pub(super) is_watched: bool,
 }
@@ -86,14 +87,15 @@ impl Delivery {
     /// Packs the slot of the counters and the intended start, in milliseconds, into one word for librdkafka.
     fn tag(self) -> usize {
         slot(self.tenant, self.topic)
-            | (self.at.as_millis() as usize) << SLOT_BITS
+            | self.at.map_or(0, |at| at.as_millis() as usize + 1) << SLOT_BITS
             | usize::from(self.is_watched) << WATCHED_BIT
     }
 
     /// The slot, the intended start, and whether the record is watched.
-    fn from_tag(tag: usize) -> (usize, Duration, bool) {
+    fn from_tag(tag: usize) -> (usize, Option<Duration>, bool) {
         let (is_watched, tag) = (tag >> WATCHED_BIT == 1, tag & !(1 << WATCHED_BIT));
-        (tag & ((1 << SLOT_BITS) - 1), Duration::from_millis((tag >> SLOT_BITS) as u64), is_watched)
+        let at = (tag >> SLOT_BITS).checked_sub(1).map(|millis| Duration::from_millis(millis as u64));
+        (tag & ((1 << SLOT_BITS) - 1), at, is_watched)
     }
 }
 
@@ -130,7 +132,7 @@ impl ProducerContext for DeliveryReports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
         let (slot, at, is_watched) = Delivery::from_tag(tag);
-        if is_watched {
+        if let Some(at) = at.filter(|_| is_watched) {
             self.watch(slot, at, result);
         }
         match result {
@@ -138,7 +140,9 @@ impl ProducerContext for DeliveryReports {
                 self.acknowledged[slot].fetch_add(1, Ordering::Relaxed);
             }
             Err((error, _)) => {
-                lock(&self.failed).record(at, true);
+                if let Some(at) = at {
+                    lock(&self.failed).record(at, true);
+                }
                 self.first_failure.get_or_init(|| error.to_string());
             }
         }
@@ -258,7 +262,7 @@ mod tests {
     #[test]
     fn a_tag_holds_every_tenant_and_a_week() {
         let at = Duration::from_hours(24 * 8);
-        for is_watched in [true, false] {
+        for (is_watched, at) in [(true, Some(at)), (false, Some(at)), (false, Some(Duration::ZERO)), (false, None)] {
             let delivery = Delivery { topic: Topic::Interactions, tenant: 999, at, is_watched };
             assert_eq!(Delivery::from_tag(delivery.tag()), (slot(999, Topic::Interactions), at, is_watched));
         }

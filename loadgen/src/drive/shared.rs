@@ -153,6 +153,20 @@ impl Shared {
         }
     }
 
+    /// A copy of what was measured. The lock is held briefly for each part, and not while anything is judged: transactions record
+    /// their ends under it.
+    fn measured_so_far(&self) -> Measurements {
+        let (asked, judged) = {
+            let measured = lock(&self.measured);
+            (measured.questions.len(), measured.slos.len())
+        };
+        Measurements {
+            questions: (0..asked).map(|index| lock(&self.measured).questions[index].clone()).collect(),
+            slos: (0..judged).map(|index| lock(&self.measured).slos[index].clone()).collect(),
+            writes: lock(&self.measured).writes.clone(),
+        }
+    }
+
     /// A snapshot. It takes some milliseconds, of a thread that may block.
     pub(super) fn snapshot(&self, phase: Phase, elapsed: Duration) -> Progress {
         let length = match phase {
@@ -165,11 +179,9 @@ impl Shared {
         let probes = &self.counters.probes;
         let offered = Store::ALL.iter().map(|&store| (store, probes.offered_to(store))).collect();
         let held_back = read(&probes.held_back) + read(&self.counters.writes_held_back);
-        // The lock is held briefly each time: transactions record their ends under it.
-        let asked = lock(&self.measured).questions.len();
-        let questions: Vec<_> =
-            (0..asked).map(|index| QuestionProgress::from(&lock(&self.measured).questions[index])).collect();
-        let (slos, _) = verdict::judge(&self.scenario, &lock(&self.measured));
+        let measured = self.measured_so_far();
+        let questions: Vec<_> = measured.questions.iter().map(QuestionProgress::from).collect();
+        let (slos, _) = verdict::judge(&self.scenario, &measured);
         let finished: u64 = questions.iter().map(|one| one.counts.samples).sum();
         let in_flight = probes.offered().saturating_sub(finished);
         let (sent, is_read_only) = (self.sent(), self.access == Access::ReadOnly);

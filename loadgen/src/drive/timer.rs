@@ -38,11 +38,9 @@ impl Timer {
             if self.set != Some(at) {
                 self.set(at)?;
             }
-            let mut ready = self.file.readable().await?;
-            let mut expirations = [0; 8];
-            // An expiration of a former setting is read too; the loop then waits again.
-            rustix::io::read(ready.get_inner(), &mut expirations).ok();
-            ready.clear_ready();
+            self.file.readable().await?.clear_ready();
+            // The next setting resets the expirations, so they need not be read. One of a former setting ends the wait too early.
+            self.set = None;
         }
         Ok(())
     }

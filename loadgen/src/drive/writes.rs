@@ -107,6 +107,23 @@ fn message(topic: Topic, key: String, record: &impl serde::Serialize) -> Output 
     Output::Message { topic, key, payload: serde_json::to_vec(record).expect("records always serialize") }
 }
 
+/// How far behind schedule sending is because a store held it up: the producer's queue was full. It shrinks as sending catches
+/// up, and never excuses a delay that comes later.
+#[derive(Debug, Default)]
+struct StoreDelay(Duration);
+
+impl StoreDelay {
+    fn add(&mut self, held: Duration) {
+        self.0 += held;
+    }
+
+    /// The part of the lag of a record that is the generator's own. To be asked before that record is held up itself.
+    fn own_part(&mut self, lag: Duration) -> Duration {
+        self.0 = self.0.min(lag);
+        lag.saturating_sub(self.0)
+    }
+}
+
 /// Sends prepared records at their intended starts.
 struct Pacer<'a> {
     shared: &'a Shared,
@@ -117,8 +134,7 @@ struct Pacer<'a> {
     /// Number of groups so far, per tenant.
     closed: Vec<u64>,
     window_ends: Duration,
-    /// How far behind schedule sending is because the producer's queue was full.
-    held: Duration,
+    held: StoreDelay,
     /// One in so many events is watched; `None` if no SLO judges them.
     watched_event_in: Option<u64>,
     /// Events of the drive so far.
@@ -134,7 +150,7 @@ impl<'a> Pacer<'a> {
         let sent = Sent { kafka, lag: DurationHistogram::default() };
         let watched_event_in =
             shared.scenario.longest_limit(Operation::Events).map(|_| shared.scenario.watched_event_in());
-        let held = Duration::ZERO;
+        let held = StoreDelay::default();
         Self { shared, clock, groups, open, closed, window_ends: WINDOW, held, watched_event_in, events: 0, sent }
     }
 
@@ -156,36 +172,34 @@ impl<'a> Pacer<'a> {
     }
 
     fn send(&mut self, prepared: Prepared) -> Result<(), ProduceError> {
-        let lag = self.clock.elapsed().saturating_sub(prepared.at);
+        let own_lag = self.held.own_part(self.clock.elapsed().saturating_sub(prepared.at));
         match prepared.output {
             Output::Row(communication) => {
                 self.open[prepared.tenant].push(*communication);
-                self.record_lag(prepared.at, lag);
+                self.record_lag(prepared.at, own_lag);
             }
             Output::Message { topic, key, payload } => {
-                let (tenant, at) = (prepared.tenant, prepared.at.saturating_sub(self.lead()));
+                let (tenant, at) = (prepared.tenant, prepared.at.checked_sub(self.lead()));
                 let is_watched = topic == Topic::Events && prepared.at >= self.lead() && self.watches_next();
                 let delivery = Delivery { topic, tenant, at, is_watched };
                 let is_queued = self.hand_over(delivery, &key, &payload)?;
                 self.sent.kafka.record(prepared.at, !is_queued);
-                if is_watched && !is_queued {
+                if let Some(at) = at.filter(|_| is_watched && !is_queued) {
                     self.shared.record_operation(Operation::Events, tenant, Sample::failed(at));
                 }
                 if is_queued {
                     add(&self.shared.counters.records[topic as usize], 1);
-                    self.record_lag(prepared.at, lag);
+                    self.record_lag(prepared.at, own_lag);
                 }
             }
         }
         Ok(())
     }
 
-    /// Records the send lag without the part that a store caused. That part shrinks as sending catches up, and never
-    /// excuses a delay that comes later. The warm-up's lag is not recorded.
-    fn record_lag(&mut self, at: Duration, lag: Duration) {
-        self.held = self.held.min(lag);
+    /// Records the generator's own part of a send lag. The warm-up's is not recorded.
+    fn record_lag(&mut self, at: Duration, own: Duration) {
         if at >= self.lead() {
-            self.sent.lag.record(lag.saturating_sub(self.held));
+            self.sent.lag.record(own);
         }
     }
 
@@ -206,7 +220,7 @@ impl<'a> Pacer<'a> {
         while !producer.send(delivery, key, payload)? {
             let now = self.clock.elapsed();
             let is_driven = now <= deadline && self.clock.sleep_until(now + FULL_QUEUE_PAUSE);
-            self.held += self.clock.elapsed().saturating_sub(now);
+            self.held.add(self.clock.elapsed().saturating_sub(now));
             if !is_driven {
                 add(&self.shared.counters.writes_held_back, 1);
                 return Ok(false);
@@ -237,5 +251,24 @@ impl<'a> Pacer<'a> {
             add(if is_queued { &counters.communications } else { &counters.writes_held_back }, count);
         }
         self.window_ends = now.saturating_add(WINDOW);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_no_lag_of_the_generator_until_sending_has_caught_up() {
+        let (mut held, millis) = (StoreDelay::default(), Duration::from_millis);
+        assert_eq!(held.own_part(millis(1)), millis(1));
+        // The record that waited was on time; those after it are late by the wait.
+        held.add(millis(500));
+        assert_eq!(held.own_part(millis(502)), millis(2));
+        assert_eq!(held.own_part(millis(300)), millis(0));
+        // Sending has caught up by 200 ms, which excuse nothing any more.
+        assert_eq!(held.own_part(millis(450)), millis(150));
+        assert_eq!(held.own_part(millis(0)), millis(0));
+        assert_eq!(held.own_part(millis(40)), millis(40));
     }
 }

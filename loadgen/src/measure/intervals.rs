@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::DurationHistogram;
-use super::sample::{Outcome, Sample};
+use super::sample::Sample;
 
 /// Minimum length of an interval.
 const MIN_LENGTH: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ impl Intervals {
 
     /// Counts a sample; an error has no latency.
     pub fn record(&mut self, sample: Sample) {
-        if sample.outcome != Outcome::Error {
+        if sample.outcome.has_latency() {
             let interval = sample.intended.div_duration_f64(self.length) as usize;
             let last = self.latencies.len() - 1;
             let micros = DurationHistogram::rounded_micros(sample.latency);
@@ -71,6 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::measure::Outcome;
 
     fn sample(intended_ms: u64, latency_us: u64) -> Sample {
         let [intended, lag, waited] = [intended_ms, 0, 0].map(Duration::from_millis);

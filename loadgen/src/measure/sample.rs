@@ -17,12 +17,19 @@ pub enum Outcome {
     Error,
     /// No answer in time.
     TimedOut,
+    /// Never asked, because the store had too many questions to answer already. It counts as a time-out, without a latency.
+    HeldBack,
 }
 
 impl Outcome {
     /// Whether the store gave no answer in time.
     pub(super) fn is_failure(self) -> bool {
-        matches!(self, Self::Error | Self::TimedOut)
+        matches!(self, Self::Error | Self::TimedOut | Self::HeldBack)
+    }
+
+    /// Whether the latency is one of the store: of an answer, or of a time-out.
+    pub(super) fn has_latency(self) -> bool {
+        !matches!(self, Self::Error | Self::HeldBack)
     }
 }
 
@@ -77,7 +84,7 @@ impl Counts {
             exceedances: u64::from(exceeds),
             wrong: u64::from(outcome == Outcome::Wrong),
             errors: u64::from(outcome == Outcome::Error),
-            timed_out: u64::from(outcome == Outcome::TimedOut),
+            timed_out: u64::from(matches!(outcome, Outcome::TimedOut | Outcome::HeldBack)),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Series {
         let counted = &mut self.intervals[due];
         counted.offered += 1;
         counted.failed += u64::from(outcome.is_failure());
-        if outcome != Outcome::Error {
+        if outcome.has_latency() {
             counted.max_us = counted.max_us.max(micros);
             self.bars[due * BARS + bar(micros)] += 1;
         }
