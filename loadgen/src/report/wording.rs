@@ -111,9 +111,13 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Microseconds as milliseconds, with more decimals for small values.
+/// Microseconds as milliseconds, with more decimals for small values; from ten seconds up as seconds.
 pub(crate) fn millis(micros: Option<u64>) -> String {
     let Some(micros) = micros else { return UNKNOWN.to_owned() };
     let millis = micros as f64 / 1_000.0;
-    if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{} ms", separated(millis.round() as u64)) }
+    match millis {
+        ..100.0 => format!("{millis:.1} ms"),
+        ..10_000.0 => format!("{} ms", separated(millis.round() as u64)),
+        _ => format!("{:.1} s", millis / 1_000.0),
+    }
 }

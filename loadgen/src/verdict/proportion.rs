@@ -9,7 +9,7 @@ use super::binomial::{self, Verdict};
 use super::excluded::Excluded;
 use super::hypothesis::Hypothesis;
 use crate::measure::blocks::{Blocks, EffectiveSample};
-use crate::number::percent;
+use crate::number::{percent, separated};
 use crate::scenario::{brief_duration, exact_duration};
 
 /// The outcome of a test.
@@ -95,11 +95,8 @@ impl Proportion {
                 format!("a PASS that excludes stalls of {} needs a drive of {drive}", exact_duration(stall))
             }
             (Verdict::Inconclusive, _) if self.effective.samples < needed as f64 => {
-                let effective = self.effective.samples.floor();
-                format!(
-                    "an effective sample of {effective:.0} can't show {}; that needs {needed}",
-                    percent(1.0 - allowed)
-                )
+                let [effective, needed] = [self.effective.samples as u64, needed].map(separated);
+                format!("an effective sample of {effective} can't show {}; that needs {needed}", percent(1.0 - allowed))
             }
             (Verdict::Inconclusive, _) => format!("between {low} and {high} {bad}"),
         }

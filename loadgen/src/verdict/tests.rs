@@ -214,7 +214,7 @@ fn availability_of(samples: u64, failures: u64) -> Availability {
 fn availability_is_tested_as_every_other_objective() {
     let few = availability_of(9_000, 0);
     assert_eq!((few.store, few.test.verdict), (Store::Elasticsearch, Verdict::Inconclusive));
-    assert_eq!(few.test.reason, "an effective sample of 9000 can't show 99.99 %; that needs 29956");
+    assert_eq!(few.test.reason, "an effective sample of 9,000 can't show 99.99 %; that needs 29,956");
     assert_eq!(availability_of(30_000, 0).test.verdict, Verdict::Pass);
     assert_eq!(availability_of(30_000, 1).test.verdict, Verdict::Inconclusive);
     assert_eq!(availability_of(9_000, 20).test.verdict, Verdict::Fail);
