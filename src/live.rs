@@ -60,7 +60,7 @@ impl Live {
             load: Mutex::new((now, LoadCounts::default())),
             drive: Mutex::default(),
             plain: Mutex::new(now),
-            terminal: std::io::stderr().is_terminal() && !plain,
+            terminal: std::io::stderr().is_terminal() && !screen::is_dumb() && !plain,
             started: now,
         }
     }

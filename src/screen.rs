@@ -7,7 +7,7 @@ mod cover;
 
 use std::io::{self, ErrorKind, Write};
 
-pub(crate) use cover::{cover, is_available, uncover, uncover_on_panic};
+pub(crate) use cover::{cover, is_available, is_dumb, uncover, uncover_on_panic};
 
 /// Writes a result to standard output.
 pub(crate) fn print(text: &str) -> io::Result<()> {

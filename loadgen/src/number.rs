@@ -13,6 +13,16 @@ pub fn separated(number: u64) -> String {
     text
 }
 
+/// A rate per second: two decimals, and three digits for less than one.
+pub fn rate(per_second: f64) -> String {
+    let text = match per_second {
+        ..=0.0 => return "0".to_owned(),
+        ..1.0 => format!("{:.*}", (2.0 - per_second.log10().floor()).min(9.0) as usize, per_second),
+        _ => format!("{per_second:.2}"),
+    };
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 /// A share as a percentage, without trailing zeros: two decimals, and four close to 0 % and 100 %.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
@@ -24,6 +34,12 @@ pub fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn low_rates_have_digits_too() {
+        let rates = [0.0, 10.0 / 3_600.0, 10.0 / 60.0, 1.0, 9.8, 12.345, 2_000.0].map(rate);
+        assert_eq!(rates, ["0", "0.00278", "0.167", "1", "9.8", "12.35", "2000"]);
+    }
 
     #[test]
     fn shares_close_to_an_end_have_more_decimals() {

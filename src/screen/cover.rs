@@ -34,12 +34,16 @@ fn covered() -> MutexGuard<'static, Option<Covered>> {
     COVERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether the terminal says that it can't move its cursor.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var("TERM").is_ok_and(|term| term == "dumb" || term.is_empty())
+}
+
 /// Whether standard error is a terminal that can show a view, and that this process may change.
 pub(crate) fn is_available() -> bool {
-    let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb" || term.is_empty());
     let is_foreground = || tcgetpgrp(io::stderr()).is_ok_and(|group| group == getpgrp());
     let is_large = || terminal::size().is_ok_and(|(columns, rows)| columns >= MIN_SIZE.0 && rows >= MIN_SIZE.1);
-    io::stderr().is_terminal() && !is_dumb && is_foreground() && is_large()
+    io::stderr().is_terminal() && !is_dumb() && is_foreground() && is_large()
 }
 
 /// Takes over the terminal. Keys are not shown; Ctrl-C still sends its signal.

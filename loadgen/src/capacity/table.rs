@@ -3,7 +3,7 @@
 use super::report::{CapacityReport, SearchReport};
 use super::run::conclusion;
 use super::scaling::Scaling;
-use super::search::{Hold, Outcome};
+use super::search::{Found, Hold, Outcome};
 use super::step::Step;
 use crate::number::separated;
 use crate::report::table::{table, trim};
@@ -93,6 +93,9 @@ pub(super) fn sentences(report: &CapacityReport, search: &SearchReport) -> Vec<S
     }
     if let Some(growth) = report.growth {
         let ends = match (search.found.passed(), report.ends_on(search)) {
+            (None, _) if matches!(search.found, Found::GeneratorGaveWay { .. }) => {
+                "the headroom is not known".to_owned()
+            }
             (None, _) => "there is no headroom".to_owned(),
             (Some(passed), _) if passed < 1.0 => "the load of the scenario already exceeds it".to_owned(),
             (Some(_), Some(day)) => format!("the headroom ends on {day}"),

@@ -279,13 +279,12 @@ fn judged(measured: Vec<Measured>) -> (Vec<Compared>, Outcome) {
     (compared.collect(), outcome)
 }
 
-/// What failed in the runs of B and in none of A, by kind: a sentence without its numbers.
+/// What failed in the runs of B and in none of A, by kind.
 fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
-    let kind = |sentence: &str| sentence.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    let known: BTreeSet<String> = a.iter().flat_map(failures_of).map(|failure| kind(&failure)).collect();
+    let known: BTreeSet<String> = a.iter().flat_map(failures_of).map(|(kind, _)| kind).collect();
     let mut failures = Vec::new();
     for report in b {
-        let new = failures_of(report).into_iter().filter(|failure| !known.contains(&kind(failure)));
+        let new = failures_of(report).into_iter().filter(|(kind, _)| !known.contains(kind)).map(|(_, why)| why);
         let of_questions = report.questions.iter().filter_map(|question| more_failing(a, question));
         let started = report.run.started_at.format("%F %T UTC");
         failures.extend(
@@ -296,13 +295,24 @@ fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
     failures
 }
 
-/// What no latency outweighs in a run: wrong answers, records that are missing, and stores that were not available.
-fn failures_of(report: &Report) -> Vec<String> {
-    let wrong = report.questions.iter().filter(|question| question.counts.wrong > 0);
-    let wrong = wrong.map(|question| format!("{} wrong answers to {}", question.counts.wrong, question.name()));
+/// What no latency outweighs in a run, each with its kind: wrong answers to a question, a store that was not available, and
+/// sentences, whose kind is the text without its numbers.
+fn failures_of(report: &Report) -> Vec<(String, String)> {
+    let wrong = report.questions.iter().filter(|question| question.counts.wrong > 0).map(|question| {
+        let name = question.name();
+        let sentence = format!("{} wrong answers to {name}", question.counts.wrong);
+        (format!("wrong answers to {name}"), sentence)
+    });
     let availability = report.findings.availability.iter().filter(|one| one.test.verdict == Verdict::Fail);
-    let availability = availability.map(|one| format!("{} was not available: {}", one.store, one.test.reason));
-    report.findings.failures.iter().cloned().chain(wrong).chain(availability).collect()
+    let availability = availability.map(|one| {
+        let subject = format!("{} {:?}", one.store, one.subject);
+        (subject, format!("{} was not available: {}", one.store, one.test.reason))
+    });
+    let sentences = report.findings.failures.iter().map(|sentence| {
+        let kind: String = sentence.chars().filter(|c| !c.is_ascii_digit() && *c != ',').collect();
+        (kind, sentence.clone())
+    });
+    sentences.chain(wrong).chain(availability).collect()
 }
 
 /// Share of a question's samples that may be errors or time-outs before it counts as failing.

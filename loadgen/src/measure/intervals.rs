@@ -26,7 +26,8 @@ impl Intervals {
     /// Empty intervals of a drive: of ten seconds, or a 60th of the drive if that is longer.
     pub fn new(drive: Duration) -> Self {
         let length = MIN_LENGTH.max(drive / MAX_INTERVALS);
-        let count = drive.div_duration_f64(length).ceil().max(1.0) as usize;
+        // A length that is cut to nanoseconds leaves no further interval.
+        let count = drive.div_duration_f64(length).ceil().clamp(1.0, f64::from(MAX_INTERVALS)) as usize;
         Self { length, latencies: vec![BTreeMap::new(); count] }
     }
 

@@ -11,7 +11,7 @@ use super::contents::Report;
 use super::wording::{availability_name, objective, verdict, word};
 use crate::number::percent;
 use crate::scenario::Undecided;
-use crate::verdict::{Overall, Proportion, Validity, Verdict};
+use crate::verdict::{Proportion, Validity, Verdict};
 
 /// What a test case shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn cases(report: &Report) -> Vec<Case> {
     let findings = &report.findings;
     let judged = |test: &Proportion, undecided| {
         // Nothing that an invalid run measured proves anything about a store.
-        if report.verdict == Overall::Invalid {
+        if findings.validity != Validity::Valid {
             return Outcome::Skipped("not judged, since the generator was at fault".to_owned());
         }
         match (test.verdict, undecided) {

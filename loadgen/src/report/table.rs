@@ -8,7 +8,7 @@ use super::contents::{Header, QuestionReport, Report, question_report};
 use super::generator::Generator;
 use super::rates::Rate;
 use super::wording::{UNKNOWN, availability_name, conclusion, ledger_sums, millis, objective, reasons, word};
-use crate::number::{percent, separated};
+use crate::number::{percent, rate, separated};
 use crate::{
     account::{Account, Ledger, Origin},
     measure::Recorder,
@@ -172,7 +172,7 @@ fn questions(questions: &[QuestionReport]) -> Table {
         let mut row = vec![
             Cell::new(asked.name()),
             Cell::new(asked.store.as_str()).set_alignment(CellAlignment::Left),
-            Cell::new((asked.rate * 100.0).round() / 100.0),
+            Cell::new(rate(asked.rate)),
         ];
         let numbers =
             [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(separated);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::number::separated;
+use crate::number::{rate, separated};
 
 /// The kind of the only logarithmic scale.
 const LATENCY: &str = "latency";
@@ -65,7 +65,7 @@ impl Axis {
     pub(crate) fn rates(highest: f64) -> Self {
         let step = round_step(highest.max(1.0) / 3.0);
         let to = step * (highest.max(1.0) * 1.02 / step).ceil();
-        let label = |at: f64| if step < 1.0 { format!("{at:.1}") } else { separated(at as u64) };
+        let label = |at: f64| if at.fract() == 0.0 { separated(at as u64) } else { rate(at) };
         Self { kind: "rate", from: 0.0, to, ticks: every(step, to).map(|at| (at, label(at))).collect() }
     }
 

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::axis::Axis;
 use super::chart::{Chart, Limit, Line};
-use crate::number::separated;
+use crate::number::{rate, separated};
 use crate::report::contents::{QuestionReport, Report};
 use crate::report::series::SeriesReport;
 use crate::report::wording::millis;
@@ -54,7 +54,7 @@ fn question(scenario: &Scenario, one: &QuestionReport) -> Markup {
 
 /// How often it is asked.
 fn asked(one: &QuestionReport) -> String {
-    if one.users.is_some() { "service time".to_owned() } else { format!("{}/s", (one.rate * 100.0).round() / 100.0) }
+    if one.users.is_some() { "service time".to_owned() } else { format!("{}/s", rate(one.rate)) }
 }
 
 fn over_time(scenario: &Scenario, one: &QuestionReport) -> Chart {
