@@ -16,6 +16,7 @@ use sluice_loadgen::{
     observer::Observer as _,
     plan::Shard,
     scenario::{Access, Scenario, exact_duration},
+    trial::TrialError,
 };
 
 use crate::{
@@ -162,7 +163,14 @@ async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> Result<Vec<S
         let mut alive = || worker.check().map_err(|error| format!("{error:#}"));
         let shown = (run.observer(), &run.stop);
         let searching = search::search(plan, &run.session, &mut trial, &mut alive, shown);
-        found.push(Box::pin(searching).await.map_err(trial_failure)?);
+        match Box::pin(searching).await {
+            Ok(search) => found.push(search),
+            Err(expired @ TrialError::Expires) if !found.is_empty() => {
+                run.live.print(&format!("warning: {subject} is not searched: failed to {expired}"));
+                break;
+            }
+            Err(error) => return Err(trial_failure(error)),
+        }
     }
     Ok(found)
 }

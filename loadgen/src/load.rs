@@ -96,6 +96,8 @@ pub async fn load(
     if !ledger.is_empty() {
         let restoring = Box::pin(async { tokio::try_join!(postgres::restore(job), clickhouse::restore(job)) });
         stop.run_until_cancelled(restoring).await.ok_or(LoadError::Stopped)??;
+        // It accepts no record, and may take long.
+        progressed.restart();
     }
     let all = async {
         tokio::try_join!(

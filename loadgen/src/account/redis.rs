@@ -1,7 +1,7 @@
 //! The account of Redis: every loaded context and session is compared. It never writes.
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use sluice_schemas::keyspace::CONTEXT_TTL;
+use sluice_schemas::keyspace::{CONTEXT_TTL, SESSION_TTL};
 
 use super::error::AccountError;
 use super::ledger::{Account, DifferenceKind, Differences};
@@ -18,16 +18,20 @@ use crate::target::redis::Cluster;
 /// Reads in flight.
 const IN_FLIGHT: usize = 128;
 
-/// Accounts for every tenant's contexts, unless the run is so long that they may have expired, and sessions.
+/// Accounts for every tenant's contexts and sessions, unless the run is so long that they may have expired.
 pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> Result<(), AccountError> {
     let Scenario { warm_up, duration, settle, .. } = context.scenario;
     let trials = context.plan.population().trial() + 1;
-    if (*warm_up + *duration + 2 * *settle) * trials <= *CONTEXT_TTL / 2 {
+    let took = (*warm_up + *duration + 2 * *settle) * trials;
+    if took <= *CONTEXT_TTL / 2 {
         let cache = Cluster::cache(context.stores, context.names).await?;
         contexts(context, &cache, account).await?;
     }
-    let state = Cluster::state(context.stores, context.names).await?;
-    sessions(context, &state, account).await
+    if took <= *SESSION_TTL / 2 {
+        let state = Cluster::state(context.stores, context.names).await?;
+        sessions(context, &state, account).await?;
+    }
+    Ok(())
 }
 
 async fn contexts(context: RunContext<'_>, cache: &Cluster, account: &mut Account) -> Result<(), AccountError> {

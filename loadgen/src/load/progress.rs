@@ -29,6 +29,11 @@ impl LoadProgress {
         *lock(&self.last_growth) = Instant::now();
     }
 
+    /// Counts the time without a record from now on.
+    pub(super) fn restart(&self) {
+        *lock(&self.last_growth) = Instant::now();
+    }
+
     /// Returns when no record has been accepted for [`STALL_LIMIT`].
     pub(super) async fn wait_until_stalled(&self) {
         loop {

@@ -1,5 +1,7 @@
 //! `session`: a user's session, in the Redis state cluster. Reading it starts its time to live anew.
 
+use std::time::Duration;
+
 use sluice_schemas::keyspace::SESSION_TTL;
 use sluice_schemas::records::Session as Record;
 
@@ -51,6 +53,10 @@ impl Definition for Session {
             }
             Ok(Answer::Session(session))
         })
+    }
+
+    fn cached_for(&self) -> Option<Duration> {
+        Some(*SESSION_TTL)
     }
 
     fn tally(&self, _days: usize) -> Box<dyn Tally> {

@@ -42,6 +42,10 @@ impl Piece {
 
     /// The second at which the integral from the start is `area`.
     fn second_of(&self, area: f64) -> f64 {
+        if area <= 0.0 {
+            // Also where the rate grows from zero.
+            return self.start;
+        }
         let slope = (self.to - self.from) / (self.end - self.start);
         // The stable form of the quadratic's root: it does not cancel for a slope near zero.
         let root = (self.from * self.from + 2.0 * slope * area).max(0.0).sqrt();
@@ -175,6 +179,7 @@ mod tests {
         assert!((ramp.total() - 20.0).abs() < 1e-12);
         assert!((ramp.second_of(5.0).unwrap() - 5.0).abs() < 1e-12, "half the time holds a quarter of the area");
         assert_eq!((ramp.rate_at(5.0), ramp.second_of(20.0)), (2.0, None));
+        assert_eq!(ramp.second_of(0.0), Some(0.0), "it starts at its start, although the rate is zero there");
     }
 
     #[test]
