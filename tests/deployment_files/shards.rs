@@ -46,7 +46,8 @@ fn differences(job: &Value) -> Vec<&'static str> {
         (spec["completionMode"] == "Indexed", "the pods have no index"),
         (spec["completions"] == shards, "another number of pods than shards"),
         (spec["parallelism"] == shards, "the shards do not run at the same time"),
-        (spec["backoffLimit"] == 0, "a shard is repeated alone"),
+        (spec["backoffLimitPerIndex"] == 0, "a shard is repeated alone"),
+        (spec["backoffLimit"].is_null(), "a shard without a PASS ends the others"),
         (pod(job)["restartPolicy"] == "Never", "a shard is started again"),
         (container["image"] == format!("sluice:{}", env!("CARGO_PKG_VERSION")), "the image is not of this release"),
         (pod(job)["securityContext"]["runAsUser"] == container::user(), "the user is not the image's"),
@@ -67,6 +68,12 @@ fn each_pod_drives_a_shard_of_its_own() {
 fn a_job_that_does_not_agree_is_noticed() {
     let mut job = job();
     job["spec"]["parallelism"] = json!(3);
-    job["spec"]["backoffLimit"] = json!(6);
-    assert_eq!(differences(&job), ["the shards do not run at the same time", "a shard is repeated alone"]);
+    job["spec"]["backoffLimitPerIndex"] = json!(6);
+    job["spec"]["backoffLimit"] = json!(0);
+    let expected = [
+        "the shards do not run at the same time",
+        "a shard is repeated alone",
+        "a shard without a PASS ends the others",
+    ];
+    assert_eq!(differences(&job), expected);
 }
