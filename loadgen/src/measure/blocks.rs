@@ -48,12 +48,19 @@ pub(super) fn intervals(drive: Duration) -> usize {
 impl Blocks {
     /// Empty blocks over a drive: one for each second, and 20 to 600 of them.
     pub fn new(drive: Duration) -> Self {
-        Self::with_at_least(MIN_BLOCKS, drive)
+        let count = intervals(drive);
+        Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
     }
 
-    /// Empty blocks over a drive that is also judged in windows of that length: each window has at least 20 blocks.
+    /// Empty blocks over a drive that is also judged in windows of that length: each window has at least 20 whole blocks. What a
+    /// drive has beyond a whole block counts into its last one.
     pub fn for_windows(drive: Duration, window: Duration) -> Self {
-        Self::with_at_least(drive.div_duration_f64(window / MIN_BLOCKS as u32).ceil() as usize, drive)
+        let usual = drive / intervals(drive) as u32;
+        let of_window = (window.div_duration_f64(usual).round() as usize).max(MIN_BLOCKS);
+        let length = window / of_window as u32;
+        // Lengths are cut to nanoseconds.
+        let count = ((drive.div_duration_f64(length) + 1e-3).floor() as usize).max(1);
+        Self { length, samples: vec![0; count], exceedances: vec![0; count] }
     }
 
     /// Blocks of that length, each with its samples and exceedances.
@@ -62,20 +69,18 @@ impl Blocks {
         Self { length, samples, exceedances }
     }
 
-    fn with_at_least(least: usize, drive: Duration) -> Self {
-        let count = intervals(drive).max(least);
-        Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
-    }
-
-    /// The windows of that length, each with its start, without a rest at the end that is shorter.
+    /// The windows of that length, each with its start; the last one also has what is left of the drive, so that all of it is
+    /// judged.
     pub fn windows(&self, window: Duration) -> Vec<(Duration, Self)> {
-        let blocks = (window.div_duration_f64(self.length).round() as usize).max(1);
-        let parts = self.samples.chunks_exact(blocks).zip(self.exceedances.chunks_exact(blocks));
-        let part = |(index, (samples, exceedances)): (usize, (&[u64], &[u64]))| {
-            let start = self.length * (index * blocks) as u32;
-            (start, Self { length: self.length, samples: samples.to_vec(), exceedances: exceedances.to_vec() })
+        let (blocks, all) = ((window.div_duration_f64(self.length).round() as usize).max(1), self.samples.len());
+        let windows = (all / blocks).max(1);
+        let part = |index: usize| {
+            let part = index * blocks..if index + 1 == windows { all } else { (index + 1) * blocks };
+            let start = self.length * part.start as u32;
+            let (samples, exceedances) = (self.samples[part.clone()].to_vec(), self.exceedances[part].to_vec());
+            (start, Self { length: self.length, samples, exceedances })
         };
-        parts.enumerate().map(part).collect()
+        (0..windows).map(part).collect()
     }
 
     /// Counts a sample by its intended start; the last block includes samples past the end.
@@ -233,7 +238,20 @@ mod tests {
         let windows = minutes.windows(Duration::from_mins(1));
         let counts: Vec<_> =
             windows.iter().map(|(from, one)| (from.as_secs(), one.samples(), one.exceedances())).collect();
-        assert_eq!(counts, [(0, 60, 0), (60, 60, 60)]);
+        assert_eq!(counts, [(0, 60, 0), (60, 90, 90)], "the rest belongs to the last window");
+    }
+
+    #[test]
+    fn no_part_of_a_drive_is_left_out_of_its_windows() {
+        for minutes in [2, 7, 11, 70, 125] {
+            let drive = Duration::from_mins(minutes);
+            let mut blocks = Blocks::for_windows(drive, Duration::from_mins(1));
+            (0..minutes * 60).for_each(|second| blocks.record(Duration::from_secs(second), second / 60 == minutes - 1));
+            let windows = blocks.windows(Duration::from_mins(1));
+            assert_eq!(windows.len() as u64, minutes);
+            assert!(windows.iter().all(|(_, one)| one.samples() == 60), "{minutes} min: {windows:?}");
+            assert_eq!(windows.last().map(|(_, one)| one.exceedances()), Some(60));
+        }
     }
 
     #[test]
