@@ -9,6 +9,7 @@
 //! - `probes`, `merge`: the questions in order of their intended starts
 //! - `users`: users who ask one question at a time
 //! - `bounds`: what the drive adds to the expected answers of live questions
+//! - `outbox`: finished calls on their way to the checks, and the limits of their number
 //! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it
 //! - [`null`]: the generator alone, to measure it
@@ -23,6 +24,7 @@ mod engine;
 mod loops;
 mod merge;
 pub mod null;
+mod outbox;
 mod priority;
 mod probes;
 mod producer;
@@ -57,8 +59,8 @@ use bounds::Bounds;
 use checks::Reply;
 use clock::Clock;
 use commits::Commits;
-use engine::Finished;
 use loops::{Loops, Running};
+use outbox::Finished;
 use priority::Priority;
 use probes::Schedule;
 use producer::Producer;
@@ -260,7 +262,7 @@ fn start_writes(
 }
 
 fn start_checks(shared: &Arc<Shared>, loops: &Loops) -> (mpsc::Sender<Vec<Finished<Reply>>>, JoinHandle<()>) {
-    let (checks, answers) = mpsc::channel(engine::BATCHES);
+    let (checks, answers) = mpsc::channel(outbox::BATCHES);
     let (shared, in_flight) = (Arc::clone(shared), loops.in_flight());
     (checks, tokio::task::spawn_blocking(move || checks::run(&shared, &in_flight, answers)))
 }

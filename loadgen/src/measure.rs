@@ -54,6 +54,19 @@ impl Measured {
         Self { counts: Counts::default(), latency, lag, waited, blocks, failures, series: Series::new(drive) }
     }
 
+    /// A copy of what is judged: without the series and the waits, which take longer to copy and only appear in reports.
+    fn judged(&self) -> Self {
+        let Self { counts, latency, lag, blocks, failures, .. } = self;
+        Self {
+            counts: *counts,
+            latency: latency.clone(),
+            lag: lag.clone(),
+            blocks: blocks.clone(),
+            failures: failures.clone(),
+            ..Self::new(Duration::from_secs(1))
+        }
+    }
+
     /// Adds what was measured elsewhere in a drive of the same length.
     fn merge(&mut self, other: &Self) {
         self.counts += other.counts;
@@ -99,6 +112,16 @@ impl Recorder {
     pub fn new(question: Question, limit: Option<Duration>, drive: Duration) -> Self {
         let (measured, intervals) = (Measured::new(drive), Intervals::new(drive));
         Self { question, users: None, limit, measured, intervals, classes: ByClass::default() }
+    }
+
+    /// A copy of what is judged, without what only appears in reports.
+    pub(crate) fn judged(&self) -> Self {
+        let Self { question, users, limit, measured, .. } = self;
+        Self {
+            users: users.clone(),
+            measured: measured.judged(),
+            ..Self::new(*question, *limit, Duration::from_secs(1))
+        }
     }
 
     /// The users who ask, whose latencies are service times; `None` if the question is asked at a rate.
@@ -147,6 +170,11 @@ pub struct SloRecorder {
 }
 
 impl SloRecorder {
+    /// A copy of what is judged, without what only appears in reports.
+    pub(crate) fn judged(&self) -> Self {
+        Self { slo: self.slo.clone(), measured: self.measured.judged() }
+    }
+
     /// The SLO.
     pub fn slo(&self) -> &Slo {
         &self.slo

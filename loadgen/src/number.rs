@@ -20,7 +20,12 @@ pub fn rate(per_second: f64) -> String {
         ..1.0 => format!("{:.*}", (2.0 - per_second.log10().floor()).min(9.0) as usize, per_second),
         _ => format!("{per_second:.2}"),
     };
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    without_zeros(&text).to_owned()
+}
+
+/// A number with decimals, without the zeros at its end.
+fn without_zeros(text: &str) -> &str {
+    text.trim_end_matches('0').trim_end_matches('.')
 }
 
 /// A share as a percentage, without trailing zeros: two decimals, and four close to 0 % and 100 %.
@@ -28,7 +33,7 @@ pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     let close_to_an_end = percent.min(100.0 - percent);
     let text = if close_to_an_end < 0.1 { format!("{percent:.4}") } else { format!("{percent:.2}") };
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+    format!("{} %", without_zeros(&text))
 }
 
 #[cfg(test)]

@@ -43,11 +43,13 @@ impl View {
 
     /// Growth of a count per second, since the snapshot before.
     fn rate(&self, count: impl Fn(&Progress) -> u64) -> f64 {
-        // Each phase has its own clock, and the snapshot before it is up to a second old when it starts.
-        let is_same = self.before.phase == self.now.phase;
-        let before = if is_same { self.before.elapsed } else { Duration::ZERO };
-        let since = if is_same { Duration::ZERO } else { Duration::from_secs(1) };
-        let seconds = (self.now.elapsed.saturating_sub(before) + since).as_secs_f64();
+        let since = if self.before.phase == self.now.phase {
+            self.now.elapsed.saturating_sub(self.before.elapsed)
+        } else {
+            // Each phase has its own clock, and the snapshot before it is up to a second old when it starts.
+            self.now.elapsed + Duration::from_secs(1)
+        };
+        let seconds = since.as_secs_f64();
         let more = count(&self.now).saturating_sub(count(&self.before)) as f64;
         if seconds > 0.0 { more / seconds } else { 0.0 }
     }

@@ -73,40 +73,47 @@ impl Rows {
         parameters: &[Parameter<'_>],
         to: (&Stores, &Names),
     ) -> Result<Self, CustomError> {
-        let mut columns = BTreeMap::new();
-        if let Some((store, from)) = parameters.first().and_then(|(_, source)| sampled(source)) {
-            let names: Vec<&str> = parameters.iter().filter_map(|(_, source)| source.column()).collect();
-            let rows = rows(question, store, &select(store, &from, &names), to).await;
-            let rows = rows.map_err(|error| error.of_parameter(parameters[0].0))?;
-            for (index, (name, _)) in parameters.iter().enumerate() {
-                columns.insert((*name).clone(), rows.iter().filter_map(|row| row.get(index).cloned()).collect());
+        let all = match parameters.first().and_then(|(_, source)| sampled(source)) {
+            Some((store, from)) => {
+                let names: Vec<&str> = parameters.iter().filter_map(|(_, source)| source.column()).collect();
+                let rows = rows(question, store, &select(store, &from, &names), to).await;
+                columns(names.len(), rows.map_err(|error| error.of_parameter(parameters[0].0))?)
             }
-        }
-        for (name, source) in parameters {
-            let values: Values = match source {
-                Source::Values(values) => values.clone(),
-                Source::Csv { file, column } => {
-                    let read = read_csv(file.as_ref(), column);
-                    let refused = |message| CustomError::refused(question, format!("{file}: {message}"));
-                    read.map_err(refused).map_err(|error| error.of_parameter(name))?
-                }
-                Source::Query { .. } | Source::Table { .. } => continue,
-            };
-            columns.insert((*name).clone(), values);
-        }
-        let length = columns.values().map(Vec::len).min().unwrap_or(0) as u64;
+            None => parameters.iter().map(|parameter| listed(question, *parameter)).collect::<Result<_, _>>()?,
+        };
+        let length = all.iter().map(Vec::len).min().unwrap_or(0) as u64;
         if length == 0 {
             let name = parameters.first().map_or("", |(name, _)| name.as_str());
             let why = format!("the source of its parameter \"{name}\" has no values; is it the right one?");
             return Err(CustomError::refused(question, why));
         }
-        Ok(Self { columns, length })
+        let names = parameters.iter().map(|(name, _)| (*name).clone());
+        Ok(Self { columns: names.zip(all).collect(), length })
     }
 
     fn at(&self, row: u64) -> impl Iterator<Item = (&str, &str)> {
         let columns = self.columns.iter();
         columns.map(move |(name, values)| (name.as_str(), values.get(row as usize).map_or("", String::as_str)))
     }
+}
+
+/// The values of a parameter that no store holds.
+fn listed(question: &CustomQuestion, (name, source): Parameter<'_>) -> Result<Values, CustomError> {
+    match source {
+        Source::Values(values) => Ok(values.clone()),
+        Source::Csv { file, column } => read_csv(file.as_ref(), column)
+            .map_err(|message| CustomError::refused(question, format!("{file}: {message}")).of_parameter(name)),
+        Source::Query { .. } | Source::Table { .. } => Ok(Values::new()),
+    }
+}
+
+/// The columns of rows that have so many.
+fn columns(count: usize, rows: Vec<Vec<String>>) -> Vec<Values> {
+    let mut columns = vec![Values::with_capacity(rows.len()); count];
+    for row in rows {
+        columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+    }
+    columns
 }
 
 /// The store that holds the rows of a source, and what they are selected from; `None` if it is no store.

@@ -7,7 +7,7 @@ use sluice_schemas::connect;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sluice_schemas::tenant;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgColumn, PgRow};
 use sqlx::{
     AssertSqlSafe, Column as _, Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
     Statement as _, TypeInfo as _,
@@ -36,8 +36,6 @@ SELECT array_agg(CASE type::oid WHEN 'bpchar'::regtype THEN 'bpchar' WHEN 'bit':
 FROM pg_prepared_statements, unnest(parameter_types) WITH ORDINALITY AS parameter (type, number)
 WHERE name = 'sluice_question'";
 
-/// The types of a first column that is compared, as sqlx names them.
-const COMPARABLE: [&str; 9] = ["TEXT", "VARCHAR", "CHAR", "NAME", "BOOL", "INT2", "INT4", "INT8", "UUID"];
 const NOT_COMPARABLE: &str = "its first column has a type that can't be compared with `expect.value`; cast it to text";
 
 /// A question as it is sent.
@@ -98,8 +96,8 @@ impl Query {
         };
         query.check(question, parameters)?;
         let prepared = (&mut connection).prepare(AssertSqlSafe(query.sql.as_str()).into_sql_str()).await;
-        let first = prepared.map_err(failed)?.columns().first().map(|column| column.type_info().name().to_owned());
-        if query.reads_value && first.is_some_and(|first| !COMPARABLE.contains(&first.as_str())) {
+        let prepared = prepared.map_err(failed)?;
+        if query.reads_value && prepared.columns().first().is_some_and(|column| reader(column).is_none()) {
             return Err(CustomError::refused(question, NOT_COMPARABLE));
         }
         let asked = query.ask(&mut connection, &parameters.first()).await;
@@ -149,25 +147,34 @@ impl Query {
 }
 
 /// The first value of a row, as its type shows it.
-fn shown<'r, T>(row: &'r PgRow) -> Result<Option<String>, QueryError>
+fn shown<T>(row: &PgRow) -> Result<Option<String>, QueryError>
 where
-    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + ToString,
+    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + ToString,
 {
     Ok(row.try_get::<Option<T>, _>(0)?.map(|value| value.to_string()))
+}
+
+/// Reads the first value of a row as text.
+type Reader = fn(&PgRow) -> Result<Option<String>, QueryError>;
+
+/// What reads the values of a first column; `None` if they can't be compared as text.
+fn reader(column: &PgColumn) -> Option<Reader> {
+    Some(match column.type_info().name() {
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" => shown::<String>,
+        "BOOL" => shown::<bool>,
+        "INT2" => shown::<i16>,
+        "INT4" => shown::<i32>,
+        "INT8" => shown::<i64>,
+        "UUID" => shown::<Uuid>,
+        _ => return None,
+    })
 }
 
 /// The first value of a row as text.
 fn first_value(row: &PgRow) -> Result<Option<String>, QueryError> {
     let Some(column) = row.columns().first() else { return Ok(None) };
-    match column.type_info().name() {
-        "TEXT" | "VARCHAR" | "CHAR" | "NAME" => shown::<String>(row),
-        "BOOL" => shown::<bool>(row),
-        "INT2" => shown::<i16>(row),
-        "INT4" => shown::<i32>(row),
-        "INT8" => shown::<i64>(row),
-        "UUID" => shown::<Uuid>(row),
-        _ => Err(QueryError::Unreadable { store: STORE, what: NOT_COMPARABLE }),
-    }
+    let not_comparable = QueryError::Unreadable { store: STORE, what: NOT_COMPARABLE };
+    reader(column).ok_or(not_comparable)?(row)
 }
 
 /// The rows of a query without parameters, in a transaction that only reads.

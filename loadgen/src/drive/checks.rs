@@ -7,7 +7,7 @@ use std::time::Duration;
 use sluice_schemas::concurrency::lock;
 use tokio::sync::mpsc;
 
-use super::engine::{Finished, InFlight};
+use super::outbox::{Finished, InFlight};
 use super::priority;
 use super::shared::Shared;
 use crate::measure::{Outcome, Sample};

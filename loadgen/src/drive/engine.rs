@@ -4,37 +4,29 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::poll;
 use futures::stream::{FuturesUnordered, LocalBoxStream, SelectAll, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::clock::Clock;
+use super::outbox::{Admission, Finished, Outbox};
 use super::shared::{ProbeCounts, add};
 use super::timer::Timer;
 use crate::measure::DurationHistogram;
 use crate::plan::Probe;
 use crate::target::waited;
 
-/// Maximum number of calls in flight, in all loops. A store that exceeds this has long failed; the limit protects memory.
-pub(super) const MAX_IN_FLIGHT: usize = 20_000;
-/// Maximum number of finished calls that wait for their check, in all loops. It protects memory as well; more is the
-/// generator's own fault.
-const MAX_UNCHECKED: usize = 20_000;
 /// How long after its time-out an answer is still awaited, so that its latency is known in full.
 const MAX_LATE: Duration = Duration::from_secs(30);
 /// Interval at which the loop measures how late it runs.
 const PULSE: Duration = Duration::from_millis(5);
-/// Calls started before those in flight are served again, and calls handed over together.
-const BATCH: usize = 64;
+/// Calls started before those in flight are served again.
+const STARTS: usize = 64;
 /// Replies taken before those that are due are started: a burst of them must not delay the starts.
 const REPLIES: usize = 16;
-/// Batches that may wait for their check; while they do, finished calls stay in the loop.
-pub(super) const BATCHES: usize = 64;
 
 /// How a loop asks.
 pub(super) trait Caller {
@@ -51,93 +43,6 @@ pub(super) trait Caller {
     fn is_skipped(&self, index: usize) -> bool;
 }
 
-/// A finished call.
-#[derive(Debug)]
-pub(super) struct Finished<R> {
-    pub(super) probe: Probe,
-    /// The reply; `None` if none came.
-    pub(super) reply: Option<R>,
-    /// Actual start minus intended start.
-    pub(super) lag: Duration,
-    /// End minus intended start.
-    pub(super) latency: Duration,
-    /// Part of the latency in which the call waited for a connection of this client.
-    pub(super) waited: Duration,
-    /// The group of the user who asked; `None` for a probe at its intended start.
-    pub(super) users: Option<usize>,
-    /// Whether it was never asked, because a store held it back; its times mean nothing.
-    pub(super) is_held_back: bool,
-}
-
-impl<R> Finished<R> {
-    fn held_back(probe: Probe, latency: Duration) -> Self {
-        let (lag, waited) = Default::default();
-        Self { probe, reply: None, lag, latency, waited, users: None, is_held_back: true }
-    }
-}
-
-/// Calls that are in flight, and finished ones that wait for their check, in all loops.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InFlight(Arc<Calls>);
-
-#[derive(Debug, Default)]
-struct Calls {
-    in_flight: AtomicUsize,
-    unchecked: AtomicUsize,
-}
-
-/// Whether one more call may start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Admission {
-    /// It may, and counts as in flight.
-    Admitted,
-    /// A store holds it back: too many are in flight.
-    HeldBack,
-    /// The generator itself can't keep up with its checks.
-    ChecksBehind,
-}
-
-impl InFlight {
-    fn admit(&self) -> Admission {
-        if self.0.unchecked.load(Ordering::Relaxed) >= MAX_UNCHECKED {
-            return Admission::ChecksBehind;
-        }
-        if self.0.in_flight.fetch_add(1, Ordering::Relaxed) < MAX_IN_FLIGHT {
-            return Admission::Admitted;
-        }
-        self.abandon(1);
-        Admission::HeldBack
-    }
-
-    /// Takes calls that never end out of the count.
-    fn abandon(&self, calls: usize) {
-        self.0.in_flight.fetch_sub(calls, Ordering::Relaxed);
-    }
-
-    /// A call has ended and waits for its check.
-    fn reply(&self) {
-        self.abandon(1);
-        self.wait_for_check();
-    }
-
-    /// A call that was never in flight waits for its check.
-    fn wait_for_check(&self) {
-        self.0.unchecked.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Finished calls are recorded.
-    pub(super) fn end(&self, calls: usize) {
-        self.0.unchecked.fetch_sub(calls, Ordering::Relaxed);
-    }
-}
-
-/// Where finished calls go.
-pub(super) struct Outbox<R> {
-    /// `None` if nothing is recorded, as in a warm-up.
-    pub(super) checks: Option<mpsc::Sender<Vec<Finished<R>>>>,
-    pub(super) in_flight: InFlight,
-}
-
 /// What one user asks, answer by answer.
 pub(super) type Users<'a, R> = LocalBoxStream<'a, Finished<R>>;
 
@@ -147,30 +52,29 @@ pub(super) async fn run<C: Caller>(
     caller: &C,
     clock: &Clock,
     (probes, users): (impl Iterator<Item = Probe>, SelectAll<Users<'_, C::Reply>>),
-    outbox: &Outbox<C::Reply>,
+    mut outbox: Outbox<C::Reply>,
     (counts, all_started): (&ProbeCounts, oneshot::Sender<()>),
 ) -> io::Result<DurationHistogram> {
     let (mut timer, mut delays, mut calls) = (Timer::new()?, DurationHistogram::default(), FuturesUnordered::new());
-    let (mut probes, mut users, mut finished) = (probes.peekable(), users, Vec::with_capacity(BATCH));
+    let (mut probes, mut users) = (probes.peekable(), users);
     let (mut pulse, mut index, mut all_started) = (Duration::ZERO, 0, Some(all_started));
-    let in_flight = &outbox.in_flight;
     while !clock.is_stopped() && (probes.peek().is_some() || !calls.is_empty() || !users.is_empty()) {
-        for _ in 0..BATCH {
+        for _ in 0..STARTS {
             let Some(probe) = probes.next_if(|probe| probe.at <= clock.elapsed()) else { break };
             counts.offer(probe.question.store());
             index += 1;
             if caller.is_skipped(index) {
                 continue;
             }
-            match in_flight.admit() {
+            match outbox.admit() {
                 Admission::Admitted => {
                     add(&counts.sent, 1);
-                    start(Box::pin(call(caller, clock, probe)), &calls, (&mut finished, in_flight)).await;
+                    start(Box::pin(call(caller, clock, probe)), &calls, &mut outbox).await;
                 }
                 Admission::HeldBack => {
                     add(&counts.held_back, 1);
                     let time_out = caller.time_out(&probe);
-                    take_other(Finished::held_back(probe, time_out), &mut finished, in_flight);
+                    outbox.take(Finished::held_back(probe, time_out));
                 }
                 // Neither sent nor held back by a store, so the run is invalid if they are many.
                 Admission::ChecksBehind => {}
@@ -183,22 +87,18 @@ pub(super) async fn run<C: Caller>(
         if pulse <= now {
             delays.record(now.saturating_sub(pulse));
             pulse = next_pulse(pulse, now);
-            outbox.try_send(&mut finished);
+            outbox.hand_over();
         }
         let wake = clock.instant(probes.peek().map_or(pulse, |probe| probe.at.min(pulse)));
         if wake <= Instant::now() {
             // More is due than was started: the replies that are there come before the rest.
-            take_ready((&mut calls, &mut users), (&mut finished, in_flight)).await;
+            take_ready((&mut calls, &mut users), &mut outbox).await;
         } else {
-            take_next((&mut timer, wake), (&mut calls, &mut users), (&mut finished, in_flight)).await?;
+            take_next((&mut timer, wake), (&mut calls, &mut users), &mut outbox).await?;
         }
-        if finished.len() >= BATCH {
-            outbox.try_send(&mut finished);
-        }
+        outbox.hand_over_batch();
     }
-    // A stop leaves calls behind, which never end.
-    in_flight.abandon(calls.len());
-    outbox.send(finished).await;
+    outbox.finish(calls.len()).await;
     Ok(delays)
 }
 
@@ -206,40 +106,28 @@ pub(super) async fn run<C: Caller>(
 async fn start<R, F: Future<Output = Finished<R>>>(
     mut call: Pin<Box<F>>,
     calls: &FuturesUnordered<Pin<Box<F>>>,
-    (finished, in_flight): (&mut Vec<Finished<R>>, &InFlight),
+    outbox: &mut Outbox<R>,
 ) {
     match poll!(call.as_mut()) {
-        Poll::Ready(done) => take(done, finished, in_flight),
+        Poll::Ready(done) => outbox.take_reply(done),
         Poll::Pending => calls.push(call),
     }
-}
-
-/// Takes a reply of a call that was in flight.
-fn take<R>(done: Finished<R>, finished: &mut Vec<Finished<R>>, in_flight: &InFlight) {
-    in_flight.reply();
-    finished.push(done);
-}
-
-/// Takes what was not in flight: a probe that was held back, or a user's reply.
-fn take_other<R>(done: Finished<R>, finished: &mut Vec<Finished<R>>, in_flight: &InFlight) {
-    in_flight.wait_for_check();
-    finished.push(done);
 }
 
 /// Takes the replies that are there.
 async fn take_ready<R>(
     (calls, users): (&mut FuturesUnordered<impl Future<Output = Finished<R>>>, &mut SelectAll<Users<'_, R>>),
-    (finished, in_flight): (&mut Vec<Finished<R>>, &InFlight),
+    outbox: &mut Outbox<R>,
 ) {
     // tokio reads from sockets only while its tasks wait.
     tokio::task::yield_now().await;
     for _ in 0..REPLIES {
         let Poll::Ready(Some(done)) = poll!(calls.next()) else { break };
-        take(done, finished, in_flight);
+        outbox.take_reply(done);
     }
     for _ in 0..REPLIES {
         let Poll::Ready(Some(done)) = poll!(users.next()) else { break };
-        take_other(done, finished, in_flight);
+        outbox.take(done);
     }
 }
 
@@ -247,14 +135,13 @@ async fn take_ready<R>(
 async fn take_next<R>(
     (timer, wake): (&mut Timer, Instant),
     (calls, users): (&mut FuturesUnordered<impl Future<Output = Finished<R>>>, &mut SelectAll<Users<'_, R>>),
-    (finished, in_flight): (&mut Vec<Finished<R>>, &InFlight),
+    outbox: &mut Outbox<R>,
 ) -> io::Result<()> {
     tokio::select! {
         biased;
         waited = timer.wait_until(wake) => waited?,
-        Some(done) = calls.next(), if !calls.is_empty() => take(done, finished, in_flight),
-        // A user has one question at a time, so it is never held back, and not counted as in flight.
-        Some(done) = users.next(), if !users.is_empty() => take_other(done, finished, in_flight),
+        Some(done) = calls.next(), if !calls.is_empty() => outbox.take_reply(done),
+        Some(done) = users.next(), if !users.is_empty() => outbox.take(done),
     }
     Ok(())
 }
@@ -275,32 +162,6 @@ pub(super) async fn call<C: Caller>(caller: &C, clock: &Clock, probe: Probe) -> 
     Finished { reply: reply.ok(), lag, latency: intended.elapsed(), waited, probe, users: None, is_held_back: false }
 }
 
-impl<R> Outbox<R> {
-    /// Hands a batch over, unless the checks are behind.
-    fn try_send(&self, finished: &mut Vec<Finished<R>>) {
-        if finished.is_empty() {
-            return;
-        }
-        match &self.checks {
-            None => self.in_flight.end(finished.drain(..).count()),
-            Some(checks) => {
-                if let Ok(permit) = checks.try_reserve() {
-                    permit.send(std::mem::replace(finished, Vec::with_capacity(BATCH)));
-                }
-            }
-        }
-    }
-
-    /// Hands the last batch over.
-    async fn send(&self, mut finished: Vec<Finished<R>>) {
-        match &self.checks {
-            None => self.try_send(&mut finished),
-            // The checks end only when the drive is stopped.
-            Some(checks) => drop(checks.send(finished).await),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -308,6 +169,9 @@ mod tests {
 
     use tokio_util::sync::CancellationToken;
 
+    use tokio::sync::mpsc;
+
+    use super::super::outbox::{BATCHES, InFlight, MAX_IN_FLIGHT};
     use super::*;
     use crate::question::{Key, Question};
 
@@ -353,9 +217,9 @@ mod tests {
             key: Key::Customer(index),
         };
         let (checks, mut batches) = mpsc::channel(BATCHES);
-        let outbox = Outbox { checks: Some(checks), in_flight: InFlight::default() };
+        let in_flight = InFlight::default();
+        let outbox = Outbox::new(Some(checks), in_flight.clone());
         let (counts, (all_started, started)) = (ProbeCounts::default(), oneshot::channel());
-        let in_flight = outbox.in_flight.clone();
         let collecting = async {
             let mut all = Vec::new();
             while let Some(batch) = batches.recv().await {
@@ -365,8 +229,8 @@ mod tests {
             all
         };
         let asking = async {
-            let (probes, outbox) = ((0..count).map(probe), outbox);
-            run(&caller, &clock, (probes, SelectAll::new()), &outbox, (&counts, all_started)).await.unwrap()
+            let probes = (0..count).map(probe);
+            run(&caller, &clock, (probes, SelectAll::new()), outbox, (&counts, all_started)).await.unwrap()
         };
         let (delays, all) = tokio::join!(asking, collecting);
         started.await.unwrap();

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::checks::Reply;
 use super::clock::Clock;
-use super::engine::{self, Finished, InFlight, Outbox};
+use super::engine;
+use super::outbox::{Finished, InFlight, Outbox};
 use super::priority;
 use super::probes::{self, Connected, Questions, Schedule};
 use super::shared::{ProbeCounts, Shared};
@@ -188,13 +189,13 @@ impl Member {
         // A warm-up is not counted.
         let uncounted = ProbeCounts::default();
         let counts = if schedule == Schedule::Drive { &counters.probes } else { &uncounted };
-        let outbox = Outbox { checks, in_flight: self.in_flight.clone() };
+        let outbox = Outbox::new(checks, self.in_flight.clone());
         let probes = probes::of_loop((plan, *shard), schedule, self.place);
         let users = match schedule {
             Schedule::WarmUp => SelectAll::new(),
             Schedule::Drive => users::of_loop(&questions, (plan, *shard, scenario), &clock, counts, self.place),
         };
-        let result = engine::run(&questions, &clock, (probes, users), &outbox, (counts, all_started)).await;
+        let result = engine::run(&questions, &clock, (probes, users), outbox, (counts, all_started)).await;
         drop(ended.send(result));
     }
 }

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::engine::{self, BATCHES, Caller, Finished, InFlight, Outbox};
+use super::engine::{self, Caller};
+use super::outbox::{BATCHES, Finished, InFlight, Outbox};
 use super::probes::{self, Schedule};
 use super::shared::{ProbeCounts, read};
 use crate::measure::{DurationHistogram, Measurements, Outcome, Sample};
@@ -53,9 +54,7 @@ pub fn drive(scenario: &Scenario) -> std::io::Result<NullDrive> {
     let (checks, batches) = mpsc::channel(BATCHES);
     let (measured, held_back) = std::thread::scope(|scope| {
         let recording = scope.spawn(|| record(scenario, &in_flight, batches));
-        let outbox = Outbox { checks: Some(checks), in_flight: in_flight.clone() };
-        let held_back = ask(&plan, &outbox)?;
-        drop(outbox);
+        let held_back = ask(&plan, Outbox::new(Some(checks), in_flight.clone()))?;
         let measured = recording.join().map_err(|_| std::io::Error::other("the recording thread panicked"))?;
         Ok::<_, std::io::Error>((measured, held_back))
     })?;
@@ -66,7 +65,7 @@ pub fn drive(scenario: &Scenario) -> std::io::Result<NullDrive> {
 }
 
 /// Asks all probes; returns how many were held back.
-fn ask(plan: &Plan, outbox: &Outbox<()>) -> std::io::Result<u64> {
+fn ask(plan: &Plan, outbox: Outbox<()>) -> std::io::Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (all_started, _) = oneshot::channel();
     let counts = ProbeCounts::default();

@@ -153,16 +153,16 @@ impl Shared {
         }
     }
 
-    /// A copy of what was measured. The lock is held briefly for each part, and not while anything is judged: transactions record
-    /// their ends under it.
+    /// A copy of what is judged. The lock is held briefly for each part, and not while it is judged: transactions record their
+    /// ends under it.
     fn measured_so_far(&self) -> Measurements {
         let (asked, judged) = {
             let measured = lock(&self.measured);
             (measured.questions.len(), measured.slos.len())
         };
         Measurements {
-            questions: (0..asked).map(|index| lock(&self.measured).questions[index].clone()).collect(),
-            slos: (0..judged).map(|index| lock(&self.measured).slos[index].clone()).collect(),
+            questions: (0..asked).map(|index| lock(&self.measured).questions[index].judged()).collect(),
+            slos: (0..judged).map(|index| lock(&self.measured).slos[index].judged()).collect(),
             writes: lock(&self.measured).writes.clone(),
         }
     }

@@ -5,7 +5,8 @@ use futures::stream::{self, SelectAll, StreamExt as _};
 
 use super::checks::Reply;
 use super::clock::Clock;
-use super::engine::{self, Finished, Users};
+use super::engine::{self, Users};
+use super::outbox::Finished;
 use super::probes::Questions;
 use super::shared::{ProbeCounts, add};
 use crate::plan::{Plan, Probe, Shard, Step};

@@ -8,7 +8,7 @@ use super::past::Past;
 use super::table::{table, trim};
 use super::timeline::{steps, steps_of_questions};
 use super::wording::{UNKNOWN, objective};
-use crate::number::{rate as shown_rate, separated};
+use crate::number::{self, separated};
 use crate::plan::Plan;
 use crate::population::Population;
 use crate::question::Question;
@@ -46,7 +46,7 @@ fn questions(scenario: &Scenario, plan: &Plan) -> Table {
         table.add_row(vec![
             Cell::new(question),
             Cell::new(question.store().as_str()).set_alignment(CellAlignment::Left),
-            Cell::new(format!("{}{follows}", shown_rate(rate))),
+            Cell::new(format!("{}{follows}", number::rate(rate))),
             Cell::new(separated(planned)),
             Cell::new(judges(scenario, question, None)),
         ]);

@@ -3,6 +3,7 @@
 //! round trip. A wait for one is the pool's, unless a call held its connection for long meanwhile: then it is the store's. It never
 //! decides how long a call may take.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -140,17 +141,17 @@ const STALL: Duration = Duration::from_millis(500);
 /// Since when connections are held, and when calls held them for long.
 #[derive(Debug, Default)]
 struct Holds {
-    /// The starts of the calls that hold a connection, each with a number of its own.
-    held: Vec<(u64, Instant)>,
+    /// The starts of the calls that hold a connection, in their order, each with a number of its own.
+    held: BTreeMap<u64, Instant>,
     next: u64,
-    /// The last time in which calls held connections for long, one after the other or together.
+    /// The last time in which calls held connections for long, in turn or together.
     stall: Option<(Instant, Instant)>,
 }
 
 impl Holds {
     /// The part of a time in which a call held a connection for long, one that still does included.
     fn stalled(&self, from: Instant, to: Instant) -> Duration {
-        let oldest = self.held.iter().map(|(_, start)| *start).min().filter(|start| to.duration_since(*start) > STALL);
+        let oldest = self.held.values().next().copied().filter(|start| to.duration_since(*start) > STALL);
         let (ended, running) = (self.stall, oldest.map(|start| (start, to)));
         let overlap = |(start, end): (Instant, Instant)| end.min(to).saturating_duration_since(start.max(from));
         match (ended, running) {
@@ -160,8 +161,7 @@ impl Holds {
     }
 
     fn end(&mut self, number: u64, now: Instant) {
-        let Some(index) = self.held.iter().position(|(held, _)| *held == number) else { return };
-        let (_, start) = self.held.swap_remove(index);
+        let Some(start) = self.held.remove(&number) else { return };
         if now.duration_since(start) > STALL {
             let joined = self.stall.filter(|(_, end)| start <= *end).map_or(start, |(earlier, _)| earlier.min(start));
             self.stall = Some((joined, now));
@@ -180,7 +180,7 @@ impl<'a> Hold<'a> {
         let mut holds = lock(all);
         holds.next += 1;
         let number = holds.next;
-        holds.held.push((number, Instant::now()));
+        holds.held.insert(number, Instant::now());
         drop(holds);
         Self { holds: all, number }
     }
@@ -200,14 +200,14 @@ mod tests {
     fn only_a_wait_while_no_call_holds_a_connection_for_long_is_the_pools() {
         let (start, millis) = (Instant::now(), Duration::from_millis);
         let at = |time| start + millis(time);
-        let mut holds = Holds { held: vec![(1, at(0)), (2, at(100))], ..Holds::default() };
+        let mut holds = Holds { held: BTreeMap::from([(1, at(0)), (2, at(100))]), ..Holds::default() };
         assert_eq!(holds.stalled(at(200), at(400)), millis(0), "400 ms are no stall");
         assert_eq!(holds.stalled(at(200), at(2_000)), millis(1_800), "a call still holds its connection");
         holds.end(1, at(3_000));
         holds.end(2, at(3_100));
         assert_eq!(holds.stalled(at(200), at(5_000)), millis(2_900), "up to the end of the stall");
         assert_eq!(holds.stalled(at(3_500), at(5_000)), millis(0), "a stall excuses nothing that comes later");
-        holds.held.push((3, at(4_000)));
+        holds.held.insert(3, at(4_000));
         holds.end(3, at(4_100));
         assert_eq!(holds.stalled(at(3_500), at(5_000)), millis(0));
     }

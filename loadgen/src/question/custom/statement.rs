@@ -125,19 +125,18 @@ fn sql(text: &str, starts: &[&str], advice: &'static str, is_postgres: bool) -> 
     let (mut pieces, mut rest, mut words) = (Pieces::default(), text, Vec::new());
     while !rest.is_empty() {
         let (token, after) = token(rest, is_postgres)?;
+        let read = &rest[..rest.len() - after.len()];
+        if read.trim_matches('"').eq_ignore_ascii_case(SET_CONFIG) {
+            return Err(StatementError::Writes { word: SET_CONFIG.to_owned(), advice: WITHOUT });
+        }
         match token {
             Token::Parameter(name) => pieces.parameter(name),
-            Token::Word => words.push(rest[..rest.len() - after.len()].to_ascii_uppercase()),
-            Token::Other => {
-                let quoted = rest[..rest.len() - after.len()].trim_matches('"');
-                if quoted.eq_ignore_ascii_case(SET_CONFIG) {
-                    return Err(StatementError::Writes { word: SET_CONFIG.to_owned(), advice: WITHOUT });
-                }
-            }
+            Token::Word => words.push(read.to_ascii_uppercase()),
+            Token::Other => {}
         }
         // ClickHouse itself puts values in the place of its parameters.
         if !(is_postgres && matches!(token, Token::Parameter(_))) {
-            pieces.text(&rest[..rest.len() - after.len()]);
+            pieces.text(read);
         }
         rest = after;
     }
@@ -146,9 +145,6 @@ fn sql(text: &str, starts: &[&str], advice: &'static str, is_postgres: bool) -> 
         return Err(StatementError::Writes { word: first.clone(), advice });
     }
     let is_write = |word: &&String| WRITE_WORDS.contains(&word.as_str()) || (!is_postgres && *word == FORMAT);
-    if words.iter().any(|word| word == SET_CONFIG) {
-        return Err(StatementError::Writes { word: SET_CONFIG.to_owned(), advice: WITHOUT });
-    }
     match words.iter().find(is_write) {
         Some(word) => Err(StatementError::Writes { word: word.clone(), advice: NAME }),
         None => Ok(Statement { pieces: pieces.0 }),
