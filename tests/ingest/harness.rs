@@ -1,34 +1,33 @@
 //! Shared by the tests of ingest: a namespace, a producer, a running worker, and queries to Kafka and ClickHouse.
 
+mod records;
+mod worker;
+
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use clickhouse::Row;
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use serde::Deserialize;
-use sluice_ingest::Error;
 use sluice_ingest::config::{Retry, Settings};
 use sluice_ingest::kafka::offsets;
-use sluice_ingest::lane::summary::Summary;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
-use sluice_schemas::records::{Channel, CommunicationEvent, EventMetadata, EventType};
 use sluice_schemas::stores::Stores;
 use sluice_schemas::{Store, apply, connect, drop_namespace};
 use sluice_stack::{Layout, Service};
 use sluice_testkit::{OwnClickHouse, OwnStack, Stack, eventually, free_address, fresh_names};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+pub(crate) use records::{Record, TENANT, event, event_record, november_records};
+pub(crate) use worker::{Worker, metric, page, status, wait_for_stall};
 
 /// How long a test waits for a condition.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
@@ -47,13 +46,6 @@ pub(crate) struct World {
 enum TestStack {
     Shared(Stack),
     Own(OwnStack),
-}
-
-/// A worker in this process.
-pub(crate) struct Worker {
-    pub(crate) url: String,
-    shutdown: CancellationToken,
-    task: JoinHandle<Result<Summary, Error>>,
 }
 
 /// A row of `communication_events`, with the columns that the tests compare.
@@ -145,15 +137,7 @@ impl World {
     }
 
     pub(crate) async fn start_with_stores(&self, settings: Settings, stores: Stores) -> Worker {
-        let shutdown = CancellationToken::new();
-        let url = format!("http://{}", settings.listen);
-        let task = tokio::spawn(sluice_ingest::run(settings, stores, self.names.clone(), shutdown.clone()));
-        let mut worker = Worker { url: url.clone(), shutdown, task };
-        let is_ready = eventually(DEADLINE, "the worker is ready", || async { status(&url, "readyz").await == 200 });
-        tokio::select! {
-            () = is_ready => worker,
-            result = &mut worker.task => panic!("the worker exited early: {}", result.unwrap().unwrap_err()),
-        }
+        Worker::start(settings, stores, self.names.clone()).await
     }
 
     pub(crate) fn producer(&self, codec: &str) -> FutureProducer {
@@ -346,117 +330,4 @@ pub(crate) fn header<M: Message>(message: &M, name: &str) -> Option<String> {
     let headers = message.headers()?;
     let header = headers.iter().filter(|header| header.key == name).last()?;
     Some(String::from_utf8(header.value?.to_vec()).unwrap())
-}
-
-/// HTTP status of a worker's page; 0 if the worker does not respond.
-pub(crate) async fn status(url: &str, path: &str) -> u16 {
-    reqwest::get(format!("{url}/{path}")).await.map_or(0, |response| response.status().as_u16())
-}
-
-/// Text of a worker's HTTP page; empty if the worker does not respond.
-pub(crate) async fn page(url: &str, path: &str) -> String {
-    let Ok(response) = reqwest::get(format!("{url}/{path}")).await else { return String::new() };
-    response.text().await.unwrap_or_default()
-}
-
-/// Waits until a worker reports this reason for a stalled partition on `/readyz`.
-pub(crate) async fn wait_for_stall(url: &str, why: &str) {
-    let has_reason = || async {
-        let output = page(url, "readyz").await;
-        if output.contains(why) { Ok(()) } else { Err(output) }
-    };
-    eventually(DEADLINE, why, has_reason).await;
-}
-
-/// Value of a worker's metric, summed over the series whose labels contain `label`; 0 if the worker does not respond.
-pub(crate) async fn metric(url: &str, name: &str, label: &str) -> f64 {
-    let Ok(response) = reqwest::get(format!("{url}/metrics")).await else { return 0.0 };
-    let text = response.text().await.unwrap();
-    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-}
-
-impl Worker {
-    pub(crate) async fn status(&self, path: &str) -> u16 {
-        status(&self.url, path).await
-    }
-
-    pub(crate) async fn page(&self, path: &str) -> String {
-        reqwest::get(format!("{}/{path}", self.url)).await.unwrap().text().await.unwrap()
-    }
-
-    /// Value of a metric, summed over the series whose labels contain `label`.
-    pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
-        metric(&self.url, name, label).await
-    }
-
-    /// Shuts the worker down like SIGTERM and returns its summary.
-    pub(crate) async fn stop(self) -> Summary {
-        self.shutdown.cancel();
-        self.task.await.unwrap().unwrap()
-    }
-
-    /// Aborts the worker as in a crash: nothing more is written or committed.
-    pub(crate) fn crash(self) {
-        self.task.abort();
-    }
-}
-
-/// A record to produce.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Record {
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) payload: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
-    pub(crate) partition: Option<i32>,
-}
-
-impl Record {
-    fn kafka_headers(&self) -> OwnedHeaders {
-        self.headers
-            .iter()
-            .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_deref() }))
-    }
-}
-
-pub(crate) const TENANT: Uuid = Uuid::from_u128(0x6f2d_8a4e_0d0c_4f0e_9a3b_0c1d_2e3f_4a5b);
-
-/// The `n`th event of a series over 60 days.
-pub(crate) fn event(n: u32) -> CommunicationEvent {
-    let day = 86_400_000 * i64::from(n % 60);
-    CommunicationEvent {
-        event_id: Uuid::from_u128(u128::from(n)),
-        tenant_id: TENANT,
-        customer_id: Uuid::from_u128(u128::from(n % 100)),
-        campaign_id: Uuid::nil(),
-        agent_id: format!("agent \"{}\" \u{e4}\u{1f600}", n % 7),
-        channel: Channel::ALL[n as usize % 3],
-        event_type: EventType::ALL[n as usize % 8],
-        timestamp: DateTime::<Utc>::from_timestamp_millis(1_792_000_000_000 + day + i64::from(n)).unwrap(),
-        duration_ms: n,
-        success: n.is_multiple_of(2),
-        error_code: String::new(),
-        metadata: EventMetadata {
-            communication_id: Uuid::from_u128(u128::from(n / 3)),
-            seq: u64::from(n),
-            template: "reminder".to_owned(),
-            language: "de".to_owned(),
-        },
-    }
-}
-
-/// Events of November as records of one partition.
-pub(crate) fn november_records(partition: i32, numbers: Range<u32>) -> Vec<Record> {
-    let november_event = |n: u32| 60 * (n / 20) + 20 + n % 20;
-    numbers.map(|n| Record { partition: Some(partition), ..event_record(november_event(n)) }).collect()
-}
-
-/// The `n`th event as a record.
-pub(crate) fn event_record(n: u32) -> Record {
-    let event = event(n);
-    Record {
-        key: Some(format!("{}:{}", event.tenant_id, event.customer_id).into_bytes()),
-        payload: Some(serde_json::to_vec(&event).unwrap()),
-        ..Record::default()
-    }
 }

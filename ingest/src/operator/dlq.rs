@@ -9,10 +9,12 @@
 //! - [`filter`] and [`stats`]: selects and counts letters
 //! - [`state`]: whether a letter's record has landed
 //! - [`topics`]: the current topics and offsets that letters refer to
-//! - [`replay`]: decodes letters again and lands them in the groups that [`block`] forms; [`tally`] counts them
+//! - [`replay`]: decodes letters again and lands them in the groups that [`block`] forms, at the pace of `rate_limit`;
+//!   [`tally`] counts them
 
 pub mod block;
 pub mod filter;
+mod rate_limit;
 pub mod replay;
 mod state;
 pub mod stats;

@@ -12,12 +12,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
 use super::block::{Block, Entry, Group, pieces};
+use super::rate_limit::RateLimit;
 use super::tally::{Replayed, remaining_reason};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
@@ -34,10 +34,6 @@ use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, reached};
 use crate::target::Target;
 use crate::write::retry::{Decision, decide};
-
-/// A replay uses `peak_inserts_per_second` divided by this: every INSERT shortens the time for which the workers'
-/// tokens are remembered.
-const RATE_DIVISOR: u32 = 4;
 
 /// How long an INSERT in flight may take after a stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -370,39 +366,4 @@ impl Replay<'_> {
 /// Splits entries into those whose offsets are among `landed` (in order) and the others.
 fn split_landed<'a>(rows: Vec<&'a Entry>, landed: &[i64]) -> (Vec<&'a Entry>, Vec<&'a Entry>) {
     rows.into_iter().partition(|row| landed.binary_search(&row.offset).is_ok())
-}
-
-/// Limits the rate of a replay's INSERTs.
-struct RateLimit {
-    interval: Duration,
-    next: Instant,
-}
-
-impl RateLimit {
-    fn new(peak_inserts_per_second: u32) -> Self {
-        let interval = Duration::from_secs(u64::from(RATE_DIVISOR)) / peak_inserts_per_second.max(1);
-        Self { interval, next: Instant::now() }
-    }
-
-    async fn wait(&self) {
-        tokio::time::sleep_until(self.next).await;
-    }
-
-    fn record_insert(&mut self) {
-        self.next = Instant::now() + self.interval;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inserts_stay_below_their_rate() {
-        let mut limit = RateLimit::new(40);
-        assert_eq!(limit.interval, Duration::from_millis(100));
-        let before = limit.next;
-        limit.record_insert();
-        assert!(limit.next >= before + limit.interval);
-    }
 }
