@@ -111,7 +111,12 @@ fn calendar(scenario: &Scenario, population: &Population, tenant: &Tenant, warp:
     let (lead, seconds) = (scenario.lead().as_secs_f64(), scenario.duration.as_secs_f64());
     let curve = Curve::new(tenant.region, population.driven_period());
     let end = curve.hours().map(|(time, _)| time.end).max();
-    let second = |millis: u64| if Some(millis) == end { seconds } else { warp.wall_time(millis).as_secs_f64() - lead };
+    // The first and the last hour also cover a pause of the writes at the edge of the drive.
+    let second = |millis: u64| match millis {
+        0 => 0.0,
+        _ if Some(millis) == end => seconds,
+        _ => warp.wall_time(millis).as_secs_f64() - lead,
+    };
     let hours = curve
         .hours()
         .map(|(time, intensity)| Piece::constant(second(time.start).max(0.0)..second(time.end).max(0.0), intensity));

@@ -260,6 +260,23 @@ fn questions_that_follow_the_calendar_are_asked_in_office_hours() {
 }
 
 #[test]
+fn questions_that_follow_the_calendar_are_asked_in_a_pause_of_the_writes_too() {
+    let pause = "[[stage]]\nfor = \"30 s\"\nwrites = \"0x\"\n[[stage]]\nfor = \"45 s\"\nwrites = \"1x\"\n";
+    for stages in [pause, "[[stage]]\nfor = \"45 s\"\nwrites = \"1x\"\n[[stage]]\nfor = \"30 s\"\nwrites = \"0x\"\n"] {
+        let text =
+            include_str!("../../../scenarios/smoke.toml").replace("[probes]\n", &format!("{stages}\n[probes]\n"));
+        let mut scenario = Scenario::parse(&text, "pause.toml").unwrap();
+        scenario.probes = [(Question::Search, 400.0)].into();
+        scenario.by_calendar = [Question::Search].into();
+        let plan = plan_of(&Scenario { customers: 300, history: 700, communications: 1_500, ..scenario });
+        let first = stages == pause;
+        let paused = if first { 0.0..30.0 } else { 45.0..75.0 };
+        let asked = plan.probes(Question::Search).filter(|probe| paused.contains(&probe.at.as_secs_f64())).count();
+        assert!(asked > 500, "{asked} in {paused:?}");
+    }
+}
+
+#[test]
 fn a_steady_pace_writes_as_much_at_night_as_at_noon() {
     let steady = plan_of(&Scenario { pace: crate::scenario::Pace::Steady, ..small() });
     let by_calendar = plan_of(&small());
