@@ -125,7 +125,14 @@ pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<()
         let message = format!("it raises the communications above {MAX_RECORDS}; lower it");
         return Err(source.wrong(at, "drive.rate", message));
     }
-    let Some(first) = raw.stage.first() else { return Ok(()) };
+    let most = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(0.0, f64::max);
+    let Some(first) = raw.stage.first() else {
+        if scenario.communications as f64 * most > MAX_RECORDS as f64 {
+            let message = format!("with those of the warm-up, it is above {MAX_RECORDS}; lower it");
+            return Err(source.wrong(&raw.drive.communications, "drive.communications", message));
+        }
+        return Ok(());
+    };
     let written: f64 = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(f64::INFINITY, f64::min);
     let asked = (0..scenario.tenants).map(|tenant| scenario.probe_factors(tenant).total()).fold(0.0, f64::max);
     let at = first.rate.as_ref().or(first.writes.as_ref()).or(first.probes.as_ref()).unwrap_or(&first.length);
@@ -138,7 +145,6 @@ pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<()
             "all questions are at zero in all stages; give at least one a factor above 0x, or ask none in [probes]";
         return Err(source.wrong(at, "stage.probes", message));
     }
-    let most = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(0.0, f64::max);
     if scenario.communications as f64 * most > MAX_RECORDS as f64 {
         let message = format!("the stages raise the communications above {MAX_RECORDS}; lower their factors");
         return Err(source.wrong(at, "stage.writes", message));

@@ -85,6 +85,11 @@ fn each_mistake_in_the_rates_of_a_drive_is_named() {
     let mistakes = [
         ("a rate of zero for everything", edited("arrivals =", "rate = \"0x\"\narrivals =")),
         ("a rate without x", edited("arrivals =", "rate = \"2\"\narrivals =")),
+        (
+            "too many records with those of the warm-up",
+            edited("communications = 100_000", "communications = 90_000_000")
+                .replace("warm_up = \"30 s\"", "warm_up = \"30 s\"\nwarm_up_writes = true"),
+        ),
         ("an unknown pace", edited("arrivals =", "pace = \"fast\"\narrivals =")),
         ("questions that follow something else", edited("[probes]\n", "[probes]\nfollow = \"stages\"\n")),
         ("an include in a text", format!("include = [\"base.toml\"]\n{SMOKE}")),
