@@ -1,7 +1,7 @@
 //! Watches the stores and the machine while a step runs, by the stores' own statistics: what they waited for, queued and
 //! rejected. A store that can't be read is named, and changes no outcome. It never writes to a store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clickhouse::Row;
@@ -80,14 +80,14 @@ pub struct Monitor {
     sampling: JoinHandle<(BTreeMap<String, u64>, u64)>,
 }
 
-/// Counters of the stores.
+/// Counters of the stores; `None` of a store that could not be read.
 #[derive(Debug, Default)]
 struct Counters {
     usage: Option<Usage>,
-    postgres: BTreeMap<String, u64>,
-    clickhouse: BTreeMap<String, u64>,
-    elasticsearch: BTreeMap<String, u64>,
-    redis: BTreeMap<String, u64>,
+    postgres: Option<BTreeMap<String, u64>>,
+    clickhouse: Option<BTreeMap<String, u64>>,
+    elasticsearch: Option<BTreeMap<String, u64>>,
+    redis: Option<BTreeMap<String, u64>>,
     unread: Vec<String>,
 }
 
@@ -113,11 +113,11 @@ impl Monitor {
                 .into_iter()
                 .map(|(what, count)| (what, count as f64 / samples.max(1) as f64))
                 .collect(),
-            postgres: grown(&end.postgres, &self.start.postgres),
-            clickhouse: grown(&end.clickhouse, &self.start.clickhouse),
-            elasticsearch: grown(&end.elasticsearch, &self.start.elasticsearch),
-            redis: grown(&end.redis, &self.start.redis),
-            unread: end.unread,
+            postgres: grown(end.postgres, self.start.postgres),
+            clickhouse: grown(end.clickhouse, self.start.clickhouse),
+            elasticsearch: grown(end.elasticsearch, self.start.elasticsearch),
+            redis: grown(end.redis, self.start.redis),
+            unread: self.start.unread.into_iter().chain(end.unread).collect::<BTreeSet<_>>().into_iter().collect(),
             ..Observed::default()
         }
     }
@@ -130,10 +130,15 @@ pub(super) async fn merges(stores: &Stores, names: &Names) -> Option<u64> {
     tokio::time::timeout(TIME_LIMIT, asking).await.ok()?.ok()
 }
 
-fn grown(end: &BTreeMap<String, u64>, start: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    let growth =
-        |(name, now): (&String, &u64)| (name.clone(), now.saturating_sub(start.get(name).copied().unwrap_or_default()));
-    end.iter().map(growth).collect()
+/// The growth of a store's counters; none if one of the readings failed, since they count from the start of the store. One
+/// that has never counted may be absent.
+fn grown(end: Option<BTreeMap<String, u64>>, start: Option<BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
+    let Some((end, start)) = end.zip(start) else { return BTreeMap::new() };
+    let growth = |(name, now): (String, u64)| {
+        let before = start.get(&name).copied().unwrap_or_default();
+        (name, now.saturating_sub(before))
+    };
+    end.into_iter().map(growth).collect()
 }
 
 /// The administrator sees what every session waits for.
@@ -173,10 +178,7 @@ impl Counters {
             within(redis(stores)),
         );
         let mut keep = |store: &str, read: Result<BTreeMap<String, u64>, String>| {
-            read.unwrap_or_else(|why| {
-                counters.unread.push(format!("{store}: {why}"));
-                BTreeMap::new()
-            })
+            read.map_err(|why| counters.unread.push(format!("{store}: {why}"))).ok()
         };
         let (postgres, clickhouse) = (keep("PostgreSQL", postgres), keep("ClickHouse", clickhouse));
         let (elasticsearch, redis) = (keep("Elasticsearch", elasticsearch), keep("Redis", redis));
@@ -337,6 +339,18 @@ fn pressure(resource: &str, saturation: f64, evidence: String) -> Pressure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_without_a_first_reading_are_no_pressure() {
+        let rejected = |count| Some(BTreeMap::from([("RejectedInserts".to_owned(), count)]));
+        assert_eq!(grown(rejected(7), rejected(5))["RejectedInserts"], 2);
+        assert_eq!(
+            grown(rejected(7), Some(BTreeMap::new()))["RejectedInserts"],
+            7,
+            "the first ones since the store's start"
+        );
+        assert!(grown(rejected(7), None).is_empty());
+    }
 
     #[test]
     fn the_most_exhausted_resource_comes_first() {

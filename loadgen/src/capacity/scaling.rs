@@ -7,8 +7,9 @@
 //! X is the throughput in answers per second, N the number of questions in progress on average, lambda the throughput of
 //! one at a time, sigma the share that waits for others, kappa the cost of agreeing with them. N / X is the mean latency
 //! (Little's law), so the law is linear in 1/lambda, sigma/lambda and kappa/lambda, and is fitted by least squares with
-//! non-negative coefficients on relative errors. The interval is that of a bootstrap over the steps. It never extrapolates
-//! silently: the report shows the largest N that was measured.
+//! non-negative coefficients on relative errors. The interval is that of a parametric bootstrap: laws are fitted to latencies
+//! drawn around the fitted one, with the deviation of the steps from it, which is itself drawn since few steps show it only
+//! roughly. It never extrapolates silently: the report shows the largest N that was measured.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use crate::population::rng::KeyedRng;
 
 /// Steps of different load that a fit needs.
 const MIN_STEPS: usize = 4;
+/// Coefficients of the law.
+const COEFFICIENTS: usize = 3;
 /// Samples of the bootstrap.
 const SAMPLES: usize = 1_000;
 /// Shares of the samples outside the interval, below and above it.
@@ -51,20 +54,33 @@ pub struct Scaling {
 impl Scaling {
     /// Fits the law; `None` if there are too few steps of different load.
     pub fn fit(points: &[Point]) -> Option<Self> {
-        let [lambda, sigma, kappa] = coefficients(points)?;
+        let (squares, [lambda, sigma, kappa]) = coefficients(points)?;
         let measured_to = points.iter().map(|point| point.load).fold(0.0, f64::max);
-        let mut rng = KeyedRng::new(points.len() as u64, "bootstrap", [0, 0]);
-        let sample = |_| {
-            let drawn: Vec<Point> = points.iter().map(|_| rng.pick(points)).collect();
-            coefficients(&drawn).map(|[lambda, sigma, kappa]| peak(lambda, sigma, kappa).unwrap_or(f64::INFINITY))
-        };
-        // A sample of too few different steps says nothing.
-        let mut peaks: Vec<f64> = (0..SAMPLES).filter_map(sample).collect();
+        let fitted = Self { lambda, sigma, kappa, peak: peak(lambda, sigma, kappa), peak_interval: None, measured_to };
+        let mut peaks = fitted.draw_peaks(points, squares);
         peaks.sort_by(f64::total_cmp);
         let at = |share: f64| peaks.get((share * (peaks.len().saturating_sub(1)) as f64).round() as usize).copied();
         let interval = at(OUTSIDE).zip(at(1.0 - OUTSIDE)).filter(|(_, high)| high.is_finite());
-        let peak = peak(lambda, sigma, kappa);
-        Some(Self { lambda, sigma, kappa, peak, peak_interval: peak.and(interval), measured_to })
+        Some(Self { peak_interval: fitted.peak.and(interval), ..fitted })
+    }
+
+    /// The peaks of laws that are fitted to drawn latencies; infinite without a limit. `squares` is the sum of the squared
+    /// relative errors of this law.
+    fn draw_peaks(&self, points: &[Point], squares: f64) -> Vec<f64> {
+        let mut rng = KeyedRng::new(points.len() as u64, "bootstrap", [0, 0]);
+        let freedom = points.len() - COEFFICIENTS;
+        let draw = |_| {
+            let chi_squared: f64 = (0..freedom).map(|_| normal(&mut rng).powi(2)).sum();
+            let deviation = (squares / chi_squared).sqrt();
+            let moved = points.iter().map(|&Point { load, .. }| {
+                // Latencies have relative errors, and stay positive.
+                let error = (deviation * normal(&mut rng)).exp();
+                Point { load, throughput: self.throughput(load) / error }
+            });
+            let (_, [lambda, sigma, kappa]) = coefficients(&moved.collect::<Vec<_>>())?;
+            Some(peak(lambda, sigma, kappa).unwrap_or(f64::INFINITY))
+        };
+        (0..SAMPLES).filter_map(draw).collect()
     }
 
     /// The throughput of the law at a load.
@@ -82,8 +98,14 @@ fn peak(lambda: f64, sigma: f64, kappa: f64) -> Option<f64> {
     Some(lambda * load / (1.0 + sigma * (load - 1.0) + kappa * load * (load - 1.0)))
 }
 
-/// Lambda, sigma and kappa of the best fit with non-negative coefficients.
-fn coefficients(points: &[Point]) -> Option<[f64; 3]> {
+/// A number with the standard normal distribution, by the method of Box and Muller (1958).
+fn normal(rng: &mut KeyedRng) -> f64 {
+    let (radius, angle) = ((-2.0 * (1.0 - rng.unit()).ln()).sqrt(), std::f64::consts::TAU * rng.unit());
+    radius * angle.cos()
+}
+
+/// The sum of the squared relative errors, and lambda, sigma and kappa of the best fit with non-negative coefficients.
+fn coefficients(points: &[Point]) -> Option<(f64, [f64; COEFFICIENTS])> {
     let mut loads: Vec<u64> = points.iter().map(|point| point.load.to_bits()).collect();
     loads.sort_unstable();
     loads.dedup();
@@ -94,8 +116,8 @@ fn coefficients(points: &[Point]) -> Option<[f64; 3]> {
     let fits = [[true, true], [true, false], [false, true], [false, false]].map(|used| fit_with(points, used));
     let feasible =
         fits.into_iter().flatten().filter(|(_, terms)| terms[0] > 0.0 && terms[1..].iter().all(|&b| b >= 0.0));
-    let (_, [a, b, c]) = feasible.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
-    Some([1.0 / a, b / a, c / a])
+    let (squares, [a, b, c]) = feasible.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    Some((squares, [1.0 / a, b / a, c / a]))
 }
 
 /// The sum of squared relative errors and the terms of the fit with the chosen terms; the others are zero.
@@ -152,21 +174,22 @@ mod tests {
         Scaling { lambda, sigma, kappa, peak: None, peak_interval: None, measured_to: 0.0 }
     }
 
-    fn points(law: &Scaling, noise: f64, rng: &mut KeyedRng) -> Vec<Point> {
-        let loads = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 32.0];
+    const LOADS: [f64; 8] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 32.0];
+
+    fn points(law: &Scaling, loads: &[f64], noise: f64, rng: &mut KeyedRng) -> Vec<Point> {
         let mut measure = |load: f64| law.throughput(load) * (1.0 + noise * (rng.unit() - 0.5));
-        loads.map(|load| Point { load, throughput: measure(load) }).into()
+        loads.iter().map(|&load| Point { load, throughput: measure(load) }).collect()
     }
 
     #[test]
     fn an_exact_law_is_found_again() {
         let mut rng = KeyedRng::new(1, "law", [0, 0]);
         for (sigma, kappa) in [(0.02, 0.0005), (0.1, 0.0), (0.0, 0.001)] {
-            let fitted = Scaling::fit(&points(&law(100.0, sigma, kappa), 0.0, &mut rng)).unwrap();
+            let fitted = Scaling::fit(&points(&law(100.0, sigma, kappa), &LOADS, 0.0, &mut rng)).unwrap();
             let [found, known] = [fitted, law(100.0, sigma, kappa)].map(|law| [law.lambda, law.sigma, law.kappa]);
             assert!(found.iter().zip(known).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {known:?}");
         }
-        let linear = Scaling::fit(&points(&law(100.0, 0.0, 0.0), 0.0, &mut rng)).unwrap();
+        let linear = Scaling::fit(&points(&law(100.0, 0.0, 0.0), &LOADS, 0.0, &mut rng)).unwrap();
         assert!(linear.peak.is_none_or(|peak| peak > 1e6), "{linear:?}");
     }
 
@@ -175,11 +198,16 @@ mod tests {
         let known = law(100.0, 0.03, 0.002);
         let peak = peak(known.lambda, known.sigma, known.kappa).unwrap();
         let mut rng = KeyedRng::new(2, "law", [0, 0]);
-        let fits = (0..60).filter_map(|_| Scaling::fit(&points(&known, 0.1, &mut rng)));
-        let inside =
-            fits.filter(|law| law.peak_interval.is_some_and(|(low, high)| low <= peak && peak <= high)).count();
-        // A bootstrap over eight steps is a little too narrow.
-        assert!(inside >= 48, "{inside} of 60");
+        // A search may have as few as five steps.
+        for loads in [&LOADS[..], &[1.0, 4.0, 8.0, 16.0, 32.0]] {
+            let fits: Vec<Scaling> =
+                (0..60).filter_map(|_| Scaling::fit(&points(&known, loads, 0.1, &mut rng))).collect();
+            let intervals: Vec<(f64, f64)> = fits.iter().filter_map(|law| law.peak_interval).collect();
+            let inside = intervals.iter().filter(|(low, high)| (*low..=*high).contains(&peak)).count();
+            assert_eq!(fits.len(), 60);
+            assert!(inside * 100 >= intervals.len() * 88, "{inside} of {} with {} steps", intervals.len(), loads.len());
+            assert!(intervals.len() >= 30, "{} with {} steps", intervals.len(), loads.len());
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub struct Step {
     pub records: f64,
     /// Each SLO's 95th percentile, in microseconds.
     pub p95_us: Vec<(String, Option<u64>)>,
-    /// Load and throughput of the questions; `None` if nothing was answered.
+    /// Load and throughput of the questions that are scaled; `None` if none was answered.
     pub point: Option<Point>,
     /// What the stores and the machine were busy with.
     pub observed: Observed,
@@ -84,14 +84,20 @@ impl Steps<'_> {
         alive: &mut Alive<'_>,
     ) -> Result<Step, TrialError> {
         let most = if hold == Hold::Confirm { 0 } else { LENGTHENED };
-        let mut lengthened = 0;
+        let (mut lengthened, mut undecided) = (0, None);
         loop {
             *trial += 1;
             let length = length * 2_u32.pow(lengthened);
             let step = Box::pin(self.run((factor, hold, length), *trial, alive)).await?;
+            // If the generator can't even hold the rate for longer, what the shorter hold said is all that is known.
+            let step = match undecided.take() {
+                Some(shorter) if step.outcome == Outcome::GeneratorGaveWay => return Ok(shorter),
+                _ => step,
+            };
             if step.outcome != Outcome::Undecided || lengthened == most {
                 return Ok(step);
             }
+            undecided = Some(step);
             lengthened += 1;
             let longer = exact_duration(length * 2);
             self.observer.step_finished(&format!("undecided, so the rate is held again for {longer}"));
@@ -131,7 +137,8 @@ impl Steps<'_> {
             // Its differences are failures of the trial.
             drop(Box::pin(trial.account(&driven)).await?);
         }
-        Ok(step((number, factor, hold), &scenario, trial.findings(&driven), &driven, observed))
+        let point = point(self.subject, &driven, scenario.duration);
+        Ok(step((number, factor, hold), &scenario, trial.findings(&driven), (&driven, point), observed))
     }
 }
 
@@ -170,11 +177,26 @@ fn pool_share(driven: &Driven) -> f64 {
     driven.measured.questions.iter().filter_map(share).fold(0.0, f64::max).min(1.0)
 }
 
+/// How many of the scaled questions were in progress on average, and how many were answered per second.
+fn point(subject: Subject, driven: &Driven, drive: Duration) -> Option<Point> {
+    let scaled = driven.measured.questions.iter().filter(|one| subject.scales(one.question()));
+    let (mut took, mut answered) = (0.0, 0);
+    for measured in scaled.map(crate::measure::Recorder::measured) {
+        let (latency, counts) = (&measured.latency, measured.counts);
+        // One that was given up was in progress too, but is no throughput.
+        took += latency.mean().as_secs_f64() * latency.len() as f64;
+        answered += latency.len().saturating_sub(counts.timed_out);
+    }
+    // Little's law: the seconds that all of them took, by the seconds of the drive.
+    let [load, throughput] = [took, answered as f64].map(|sum| sum / drive.as_secs_f64());
+    (answered > 0 && load > 0.0).then_some(Point { load, throughput })
+}
+
 fn step(
     (trial, factor, hold): (u32, f64, Hold),
     scenario: &Scenario,
     findings: Findings,
-    driven: &Driven,
+    (driven, point): (&Driven, Option<Point>),
     observed: Observed,
 ) -> Step {
     let seconds = scenario.duration.as_secs_f64();
@@ -184,11 +206,8 @@ fn step(
         Overall::Inconclusive => Outcome::Undecided,
         Overall::Invalid => Outcome::GeneratorGaveWay,
     };
-    let measured = || driven.measured.questions.iter().map(crate::measure::Recorder::measured);
-    let answered: u64 = measured().map(|one| one.latency.len()).sum();
-    // Little's law: the seconds that all answers took, by the seconds of the drive, were in progress on average.
-    let in_progress = measured().map(|one| one.latency.mean().as_secs_f64() * one.latency.len() as f64).sum::<f64>();
-    let point = Point { load: in_progress / seconds, throughput: answered as f64 / seconds };
+    // Those of a warm-up that writes are in that time too.
+    let written_in = driven.written_in.as_secs_f64();
     let records: u64 = driven.acknowledged.iter().map(Totals::all).sum();
     let missed = findings.slos.iter().filter(|one| Some(one.test.verdict) == counted(outcome));
     let slos: Vec<String> = missed.map(|one| one.slo.name.clone()).collect();
@@ -200,9 +219,9 @@ fn step(
         outcome,
         slos,
         questions: scenario.probes.values().sum(),
-        records: records as f64 / seconds,
+        records: records as f64 / written_in,
         p95_us: findings.slos.iter().map(|one| (one.slo.name.clone(), one.latency.p95_us)).collect(),
-        point: (answered > 0 && point.load > 0.0).then_some(point),
+        point,
         observed,
         reasons: reasons(outcome, findings),
     }

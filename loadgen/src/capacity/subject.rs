@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::question::Store;
+use crate::question::{Question, Store};
 use crate::scenario::{Pace, Scenario};
 
 /// What a search scales.
@@ -92,16 +92,21 @@ impl Subject {
         }
     }
 
+    /// Whether the rate of a question is scaled.
+    pub fn scales(self, question: Question) -> bool {
+        self == Self::Mix || self == Self::Questions(question.store())
+    }
+
     /// A step of a search: the scenario held at a constant rate, without stages and calendar, with a factor on what is
     /// scaled.
     pub fn step(self, scenario: &Scenario, factor: f64, hold: Duration) -> Scenario {
         let longer = hold.as_secs_f64() / scenario.duration.as_secs_f64();
         let writes = if matches!(self, Self::Mix | Self::Writes) { factor } else { 1.0 };
         let communications = scenario.communications as f64 * writes * longer;
-        let probes = scenario.probes.iter().map(|(question, rate)| {
-            let is_scaled = self == Self::Mix || self == Self::Questions(question.store());
-            (*question, if is_scaled { rate * factor } else { *rate })
-        });
+        let probes = scenario
+            .probes
+            .iter()
+            .map(|(question, rate)| (*question, if self.scales(*question) { rate * factor } else { *rate }));
         Scenario {
             communications: (communications.round() as u64).max(1),
             probes: probes.collect(),
