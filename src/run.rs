@@ -16,7 +16,7 @@ use sluice_loadgen::{
     plan::Shard,
     report::{Header, Machine},
     scenario::Access,
-    session::{Planning, Session, SessionError},
+    session::{self, Planning, Session, SessionError},
     trial::{Trial, TrialError},
     verdict,
 };
@@ -104,6 +104,7 @@ impl Run {
         shard: Shard,
         settings: Settings,
     ) -> Result<Self, Failure> {
+        session::check_age(&chosen.scenario).map_err(session_failure)?;
         let begun = begin(options, chosen, &settings).await?;
         let Begun { planning, live, observers, exports, stop } = begun;
         let planning = planning.reloading(options.reload).of_shard(shard);
@@ -234,7 +235,9 @@ fn session_failure(error: SessionError) -> Failure {
         SessionError::Stopped => interrupted(),
         SessionError::Schema(error) => namespace_failure(error),
         SessionError::Shards(error) if error.is_usage() => Failure { exit: Exit::Usage, error: error.into() },
-        SessionError::Own(CustomError::Refused { .. }) => Failure { exit: Exit::Usage, error: error.into() },
+        SessionError::TooOld(_) | SessionError::Own(CustomError::Refused { .. }) => {
+            Failure { exit: Exit::Usage, error: error.into() }
+        }
         other => other.into(),
     }
 }

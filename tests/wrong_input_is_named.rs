@@ -32,7 +32,7 @@ fn a_report_of_a_newer_version_and_a_missing_one_are_refused() {
     let folder = folder_with("report.json", "{ \"version\": 99 }");
     let (code, message) = sluice(folder.path(), &["report", "show", "."]);
     assert_eq!(code, 4, "{message}");
-    insta::assert_snapshot!(message.trim(), @"error: failed to read ./report.json: it is of version 99, and this program reads version 5; read it with a newer sluice");
+    insta::assert_snapshot!(message.trim(), @"error: failed to read ./report.json: it is of version 99, and this program reads version 6; read it with a newer sluice");
     let (code, message) = sluice(folder.path(), &["report", "show"]);
     assert_eq!(code, 4, "{message}");
     insta::assert_snapshot!(message.trim(), @"error: failed to find a report in runs: no run has one; run `sluice verify` first, or name a report.json");
@@ -41,13 +41,13 @@ fn a_report_of_a_newer_version_and_a_missing_one_are_refused() {
 #[test]
 fn reports_that_cannot_be_compared_are_refused() {
     let folder = folder_with("new.json", "{ \"version\": 99 }");
-    std::fs::write(folder.path().join("empty.json"), "{ \"version\": 5 }").unwrap();
+    std::fs::write(folder.path().join("empty.json"), "{ \"version\": 6 }").unwrap();
     let refused = |arguments: &[&str]| {
         let (code, message) = sluice(folder.path(), arguments);
         assert_eq!(code, 4, "{message}");
         message.trim().to_owned()
     };
-    insta::assert_snapshot!(refused(&["compare", "new.json", "new.json"]), @"error: failed to read new.json: it is of version 99, and this program reads version 5; read it with a newer sluice");
+    insta::assert_snapshot!(refused(&["compare", "new.json", "new.json"]), @"error: failed to read new.json: it is of version 99, and this program reads version 6; read it with a newer sluice");
     insta::assert_snapshot!(refused(&["compare", "empty.json", "new.json"]), @"error: failed to read empty.json: it is not a report of sluice (missing field `run` at line 1 column 16); name a report.json that `sluice verify` wrote");
     insta::assert_snapshot!(refused(&["compare", "a.json,b.json", "new.json"]), @"error: failed to read a.json: No such file or directory (os error 2); name a report.json, or the folder of a run");
     insta::assert_snapshot!(refused(&["verify", "--baseline", "old", "smoke"]), @"error: failed to read old: No such file or directory (os error 2); name a report.json, or the folder of a run");
@@ -59,7 +59,7 @@ fn reports_that_cannot_be_compared_are_refused() {
 
 #[test]
 fn a_shard_that_does_not_exist_is_refused_and_so_is_a_report_that_is_none() {
-    let folder = folder_with("empty.json", "{ \"version\": 5 }");
+    let folder = folder_with("empty.json", "{ \"version\": 6 }");
     for shard in ["5/4", "0/4", "2", "a/b"] {
         let (code, message) = sluice(folder.path(), &["verify", "--shard", shard]);
         assert_eq!(code, 4, "{message}");
@@ -295,6 +295,14 @@ fn the_help_of_a_run_names_every_shipped_scenario() {
         let name = file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
         assert!(help.contains(&name), "{name} is not in: {help}");
     }
+}
+
+#[test]
+fn a_past_that_clickhouse_would_delete_is_refused_before_anything_starts() {
+    let folder = folder_with("empty.txt", "");
+    let (code, message) = sluice(folder.path(), &["verify", "--set", "time.start=2018-01-01T00:00:00Z"]);
+    assert_eq!(code, 4, "{message}");
+    insta::assert_snapshot!(message.trim(), @"error: failed to load the population: its past begins on 2017-12-04, and ClickHouse deletes what is older than 7 years; move `time.start`, or shorten `past.span`");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use serde::Serialize;
 use sluice_schemas::Store;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::population::{Era, Population, Tenant};
@@ -30,8 +31,13 @@ use progress::LoadProgress;
 
 pub use clickhouse::LOADED_TOPIC;
 pub(crate) use elasticsearch::document;
+use error::STALL_LIMIT;
+
 pub use error::LoadError;
 pub use job::OnProgress;
+
+/// Longest time in which what an earlier drive added is removed; the stores show no progress.
+const RESTORE_LIMIT: Duration = Duration::from_mins(30);
 
 /// The result of a load.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -72,7 +78,16 @@ pub const KEPT: [Store; 3] = [Store::Postgres, Store::ClickHouse, Store::Elastic
 /// Whether the stores of a run's namespace hold the population of that digest, or the part of it at which a load was
 /// interrupted.
 pub async fn is_known(stores: &Stores, names: &Names, digest: &str) -> Result<bool, LoadError> {
-    ledger::knows(stores, names, digest).await
+    let known = timeout(STALL_LIMIT, ledger::knows(stores, names, digest)).await;
+    known.unwrap_or(Err(LoadError::Silent { what: "the ledger in PostgreSQL", limit: STALL_LIMIT }))
+}
+
+/// Creates what the stores need for the simulated time that a later trial drives: partitions of PostgreSQL.
+pub async fn ensure_partitions(stores: &Stores, names: &Names, population: &Population) -> Result<(), LoadError> {
+    let prepared = postgres::ensure_partitions(stores, names, population.driven_period());
+    timeout(STALL_LIMIT, prepared)
+        .await
+        .unwrap_or(Err(LoadError::Silent { what: "the partitions of PostgreSQL", limit: STALL_LIMIT }))
 }
 
 /// Loads all stores concurrently, after deleting what a drive has added to records that are there already. `digest` is that
@@ -85,7 +100,8 @@ pub async fn load(
     progress: &OnProgress<'_>,
 ) -> Result<Loaded, LoadError> {
     let started = Instant::now();
-    let ledger = Ledger::open(stores, names, digest).await?;
+    let opening = timeout(STALL_LIMIT, Ledger::open(stores, names, digest)).await;
+    let ledger = opening.unwrap_or(Err(LoadError::Silent { what: "the ledger in PostgreSQL", limit: STALL_LIMIT }))?;
     let progressed = LoadProgress::default();
     let count = |kind: &str, more: u64| {
         progressed.add(kind, more);
@@ -95,7 +111,9 @@ pub async fn load(
     let job = Job { stores, names, population, until, stop, progress: &count, ledger: &ledger };
     if !ledger.is_empty() {
         let restoring = Box::pin(async { tokio::try_join!(postgres::restore(job), clickhouse::restore(job)) });
-        stop.run_until_cancelled(restoring).await.ok_or(LoadError::Stopped)??;
+        let restored = stop.run_until_cancelled(timeout(RESTORE_LIMIT, restoring)).await.ok_or(LoadError::Stopped)?;
+        restored
+            .unwrap_or(Err(LoadError::Silent { what: "the removal of what a drive added", limit: RESTORE_LIMIT }))?;
         // It accepts no record, and may take long.
         progressed.restart();
     }
@@ -104,11 +122,12 @@ pub async fn load(
             progressed.track("PostgreSQL", postgres::load(job)),
             progressed.track("ClickHouse", clickhouse::load(job)),
             progressed.track("Elasticsearch", elasticsearch::load(job)),
-            progressed.track("Redis", redis::load(job)),
-        )
+        )?;
+        // Its values expire, and a load may take hours.
+        progressed.track("Redis", redis::load(job)).await
     };
     tokio::select! {
-        loaded = Box::pin(all) => loaded.map(|_| ())?,
+        loaded = Box::pin(all) => loaded?,
         () = progressed.wait_until_stalled() => return Err(LoadError::Stalled { unfinished: progressed.unfinished() }),
         () = stop.cancelled() => return Err(LoadError::Stopped),
     }

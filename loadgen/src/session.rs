@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{Months, NaiveDate, TimeDelta, Utc};
 use sluice_schemas::apply;
 use sluice_schemas::concurrency::join;
 use sluice_schemas::names::Names;
@@ -25,6 +26,9 @@ use crate::question::Question;
 use crate::run_context::RunContext;
 use crate::scenario::{Access, Scenario};
 use crate::shards::{Meeting, ShardsError};
+
+/// Years after which ClickHouse deletes rows of the tables that the load fills; `clickhouse/*.sql` say so.
+const RETENTION_YEARS: u32 = 7;
 
 /// Prepared stores, and what is known about them.
 #[derive(Debug)]
@@ -58,6 +62,12 @@ pub enum SessionError {
     /// The scenario does not fit the access; see [`Scenario::fits`].
     #[error("open the session: the scenario does not fit a run with this access; read it for the access")]
     Access,
+    /// The population is older than what ClickHouse keeps.
+    #[error(
+        "load the population: its past begins on {0}, and ClickHouse deletes what is older than {RETENTION_YEARS} years; move \
+         `time.start`, or shorten `past.span`"
+    )]
+    TooOld(NaiveDate),
     /// The population could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -115,6 +125,17 @@ fn check(scenario: &Scenario, access: Access) -> Result<(), SessionError> {
     if scenario.fits(access) { Ok(()) } else { Err(SessionError::Access) }
 }
 
+/// Checks, before a store starts, that the stores keep the whole population for at least another day.
+///
+/// # Errors
+/// [`SessionError::TooOld`].
+pub fn check_age(scenario: &Scenario) -> Result<(), SessionError> {
+    let start = scenario.start - scenario.history_span;
+    let kept_until = start.checked_add_months(Months::new(RETENTION_YEARS * 12));
+    let is_kept = kept_until.is_none_or(|until| until > Utc::now() + TimeDelta::days(1));
+    if is_kept { Ok(()) } else { Err(SessionError::TooOld(start.date_naive())) }
+}
+
 impl Session {
     /// Reserves the namespace, drops what earlier runs created there, applies the schemas and loads the population. A
     /// population that the stores hold already, or a part of it, is kept, and only what is missing is loaded.
@@ -146,6 +167,8 @@ impl Session {
             let mut session =
                 Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };
             session.load(&digests.population, is_kept, observer, stop).await?;
+            // What expires was loaded last.
+            session.opened = Instant::now();
             session.prepare().await?;
             if !planning.shard.is_whole() {
                 let agreed = agreed(&session.digest, &session.scenario);
@@ -311,4 +334,18 @@ async fn reset_namespace(
     let applied = apply::apply(stores, &names, Store::ALL).await?;
     observer.step_finished(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_past_that_clickhouse_would_delete_is_refused() {
+        let smoke = Scenario::parse(include_str!("../../scenarios/smoke.toml"), "smoke.toml").unwrap();
+        let started = |days: i64| check_age(&Scenario { start: Utc::now() - TimeDelta::days(days), ..smoke.clone() });
+        assert!(started(0).is_ok() && started(6 * 365).is_ok());
+        let error = started(7 * 366).unwrap_err().to_string();
+        assert!(error.contains("move `time.start`, or shorten `past.span`"), "{error}");
+    }
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::account::{self, Account, AccountError, Settled};
 use crate::drive::{self, DriveError, Driven, Progress};
+use crate::load::{self, LoadError};
 use crate::number::separated;
 use crate::observer::Observer;
 use crate::plan::{Plan, Totals};
@@ -33,6 +34,9 @@ pub enum TrialError {
     /// The dead letters of earlier trials could not be counted.
     #[error("count the dead letters of earlier trials: {0}")]
     Letters(AccountError),
+    /// PostgreSQL has no partitions for the simulated time of the trial.
+    #[error("prepare the simulated time of the trial: {0}")]
+    Partitions(LoadError),
     /// The population has become too old.
     #[error(
         "continue the search: what the load cached for the scenario's questions expires before the next step ends, and their \
@@ -94,6 +98,8 @@ impl<'a> Trial<'a> {
         let first = Arc::clone(session.context().plan);
         let (plan, scenario) = blocking(move || (Arc::new(first.of_trial(number, &scenario)), scenario)).await;
         let mut trial = Self { scenario, plan, ..Self::new(session, observer, stop) };
+        let RunContext { stores, names, .. } = trial.context();
+        load::ensure_partitions(stores, names, trial.plan.population()).await.map_err(TrialError::Partitions)?;
         let counted = account::count_letters(trial.context()).await;
         trial.letters_before = counted.map_err(TrialError::Letters)?;
         Ok(trial)
@@ -253,7 +259,7 @@ fn describe(driven: &Driven) -> String {
         );
     }
     let acknowledged: u64 = driven.acknowledged.iter().map(Totals::through_kafka).sum();
-    let took = driven.health.monotonic.as_secs_f64();
-    let per_second = if took > 0.0 { (acknowledged as f64 / took) as u64 } else { 0 };
+    let (took, written_in) = (driven.health.monotonic.as_secs_f64(), driven.written_in.as_secs_f64());
+    let per_second = if written_in > 0.0 { (acknowledged as f64 / written_in) as u64 } else { 0 };
     format!("driven for {took:.0} s: {} records to Kafka, {}/s", separated(acknowledged), separated(per_second))
 }

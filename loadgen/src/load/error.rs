@@ -47,6 +47,14 @@ pub enum LoadError {
         /// Stores that are not all loaded.
         unfinished: String,
     },
+    /// A step that shows no progress did not end.
+    #[error("load the stores: {what} took more than {} s; check with `sluice status` whether PostgreSQL and ClickHouse still respond", limit.as_secs())]
+    Silent {
+        /// The step.
+        what: &'static str,
+        /// Its limit.
+        limit: Duration,
+    },
     /// The load was stopped.
     #[error("load the stores: stopped")]
     Stopped,

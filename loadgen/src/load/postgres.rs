@@ -5,14 +5,18 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use futures::stream::{self, TryStreamExt as _};
 use sluice_schemas::connect::{self, Role};
+use sluice_schemas::names::Names;
 use sluice_schemas::records::{Campaign, Communication, Customer};
-use sqlx::PgPool;
+use sluice_schemas::stores::Stores;
+use sqlx::{PgExecutor, PgPool};
 
 use super::error::LoadError;
 use super::job::{Job, chunks};
 use super::ledger::Step;
+use crate::population::calendar::Period;
 use crate::population::{Population, Tenant};
 use sluice_schemas::concurrency::blocking;
 
@@ -59,7 +63,7 @@ const CHILD: Table = Table {
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let pool = job.ledger.pool();
     let (first, last) = (job.population.past().start.date_naive(), job.until.date_naive());
-    sqlx::query("SELECT ensure_partitions($1, $2)").bind(first).bind(last).execute(pool).await?;
+    ensure_partitions_in(pool, (first, last)).await?;
     // Communications have foreign keys to customers and campaigns.
     for table in PARENTS {
         fill(job, pool, table).await?;
@@ -76,6 +80,21 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
         }
     }
     vacuuming.await
+}
+
+/// Creates the partitions of the simulated time that a trial drives.
+pub(super) async fn ensure_partitions(stores: &Stores, names: &Names, driven: &Period) -> Result<(), LoadError> {
+    let mut loader = connect::postgres_connection(stores, &names.database(), Role::Loader).await?;
+    ensure_partitions_in(&mut loader, (driven.start.date_naive(), driven.end().date_naive())).await
+}
+
+/// Creates the partitions of all days from `first` to `last`.
+async fn ensure_partitions_in(
+    executor: impl PgExecutor<'_>,
+    (first, last): (NaiveDate, NaiveDate),
+) -> Result<(), LoadError> {
+    sqlx::query("SELECT ensure_partitions($1, $2)").bind(first).bind(last).execute(executor).await?;
+    Ok(())
 }
 
 /// Deletes what a drive wrote after the past. Only an administrator sees the rows of all tenants and may delete them.

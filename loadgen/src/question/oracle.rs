@@ -13,6 +13,7 @@ use super::answer::Answer;
 use super::key::{Key, Window};
 use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, PastCustomer, PastMetric, Tally};
+use crate::parallel;
 use crate::population::{Era, METRIC_NAMES, Population};
 
 /// Expected answers. It takes about 80 bytes for each past communication: the durations of its events, for percentiles, and
@@ -29,7 +30,8 @@ pub(crate) struct Oracle {
 impl Oracle {
     /// Counts the past of every tenant once.
     pub(crate) fn new(population: &Population) -> Self {
-        let tallies = (0..population.tenants().len()).map(|tenant| tallies(population, tenant)).collect();
+        let tenants: Vec<usize> = (0..population.tenants().len()).collect();
+        let tallies = parallel::map(&tenants, |&tenant| tallies(population, tenant));
         Self { population: population.clone(), tallies, windows: Mutex::default() }
     }
 
