@@ -179,7 +179,7 @@ fn objective(judged: &Judged) -> Row<'static> {
         Verdict::Inconclusive => ("undecided", Color::Yellow),
     };
     let cells = std::iter::once(exact_duration(slo.within)).chain(quantiles);
-    let cells = cells.chain([over, percent(1.0 - slo.objective), verdict.to_owned()]);
+    let cells = cells.chain([over, percent(test.allowed), verdict.to_owned()]);
     row(slo.name.clone(), cells, &[(7, color)])
 }
 

@@ -255,7 +255,10 @@ fn exceeding(report: &Report, slo: &Slo) -> Option<Observed> {
         (name, questions, tenants, users, within) == (&slo.name, &slo.questions, &slo.tenants, &slo.users, &slo.within)
     };
     let judged = report.findings.slos.iter().find(same)?;
-    share(judged.counts.exceedances, judged.counts.samples, judged.test.effective.samples)
+    // The effective sample may be that of one window: in the whole drive, as many samples count as one.
+    let effective = &judged.test.effective;
+    let worth = effective.samples / (effective.taken_from as f64).max(1.0);
+    share(judged.counts.exceedances, judged.counts.samples, judged.counts.samples as f64 * worth)
 }
 
 /// Judges all quantities together, except for those that inform only.

@@ -38,6 +38,8 @@ pub struct EffectiveSample {
     pub exceedances: f64,
     /// The design effect, before the correction for few blocks; 1 for independent samples.
     pub design_effect: f64,
+    /// Number of samples that it was taken from: those of the drive, or of one window.
+    pub taken_from: u64,
 }
 
 /// Number of intervals that a drive is divided into: one for each second, and 20 to 600.
@@ -88,6 +90,13 @@ impl Blocks {
         let block = self.block(intended);
         self.samples[block] += 1;
         self.exceedances[block] += u64::from(exceeds);
+    }
+
+    /// Counts a sample by its time, unless that is past the end.
+    pub fn record_within(&mut self, at: Duration) {
+        if at < self.drive() {
+            self.record(at, false);
+        }
     }
 
     fn block(&self, intended: Duration) -> usize {
@@ -148,13 +157,13 @@ impl Blocks {
 
     fn measured_effect(&self, alpha: f64) -> EffectiveSample {
         let (n, x) = (self.samples() as f64, self.exceedances() as f64);
-        let mut worst = EffectiveSample { samples: n, exceedances: x, design_effect: 1.0 };
+        let mut worst = EffectiveSample { samples: n, exceedances: x, design_effect: 1.0, taken_from: self.samples() };
         let mut width = 1;
         while x > 0.0 && x < n && self.samples.len() / width >= MIN_JOINED {
             let (design_effect, freedom) = self.design_effect(width, x / n);
             let samples = n / design_effect.max(1.0) * small_sample_correction(freedom, alpha);
             if design_effect > 1.0 && samples < worst.samples {
-                worst = EffectiveSample { samples, exceedances: x * samples / n, design_effect };
+                worst = EffectiveSample { samples, exceedances: x * samples / n, design_effect, ..worst };
             }
             width *= 2;
         }

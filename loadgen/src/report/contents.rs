@@ -20,7 +20,7 @@ use crate::scenario::Scenario;
 use crate::verdict::{Findings, Latency, Overall};
 
 /// Version of the JSON form. Incremented when a field is removed, renamed or changes its meaning; not for new fields.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// A run, as the JSON report contains it. `docs/report.schema.json` is its schema.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -92,9 +92,8 @@ fn decisions(scenario: &Scenario, past: &Past) -> Table {
     let header = ["SLO", "objective", "planned", "effective", "needed", "decided after", "excludes stalls", "expected"];
     let mut table = table(&header, 1);
     for slo in &scenario.slos {
-        let behavior = past.slos.get(&slo.name).copied().unwrap_or_else(|| Behavior::assumed(slo));
-        let forecast = forecast(scenario, slo, behavior);
-        let expected = expected(&forecast, 1.0 - slo.objective, scenario.judged_over(slo));
+        let forecast = forecast(scenario, slo, past.slos.get(&slo.name).copied());
+        let expected = expected(&forecast, scenario.judged_over(slo));
         table.add_row(vec![
             slo.name.clone(),
             objective(slo),
@@ -110,10 +109,10 @@ fn decisions(scenario: &Scenario, past: &Past) -> Table {
 }
 
 /// The verdict that the run will probably give, and on what that is based.
-fn expected(forecast: &Forecast, allowed: f64, drive: Duration) -> String {
+fn expected(forecast: &Forecast, drive: Duration) -> String {
     let Behavior { share, correlation, is_measured } = forecast.behavior;
     let verdict = match forecast.time_to_decision {
-        Some(time) if time <= drive && share < allowed => "PASS",
+        Some(time) if time <= drive && share < forecast.allowed => "PASS",
         Some(time) if time <= drive => "FAIL",
         _ => "INCONCLUSIVE",
     };

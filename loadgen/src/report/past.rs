@@ -34,19 +34,14 @@ struct Findings {
 #[derive(Deserialize)]
 struct Judged {
     slo: Named,
-    counts: Counts,
     effective: Effective,
-}
-
-#[derive(Deserialize)]
-struct Counts {
-    samples: u64,
 }
 
 #[derive(Deserialize)]
 struct Effective {
     samples: f64,
     exceedances: f64,
+    taken_from: u64,
 }
 
 /// What the newest report of a scenario in the folder `runs` measured, by the names of its SLOs.
@@ -65,10 +60,10 @@ pub fn past(runs: &Path, scenario: &str) -> Past {
     let newest =
         reports.filter(|report| report.run.scenario.name == scenario).max_by_key(|report| report.run.started_at);
     let Some(report) = newest else { return Past::default() };
-    let measured = report.findings.slos.into_iter().filter(|judged| judged.counts.samples > 0);
+    let measured = report.findings.slos.into_iter().filter(|judged| judged.effective.taken_from > 0);
     let behavior = |judged: Judged| {
-        let Effective { samples, exceedances } = judged.effective;
-        (judged.slo.name, Behavior::measured(judged.counts.samples, samples, exceedances))
+        let Effective { samples, exceedances, taken_from } = judged.effective;
+        (judged.slo.name, Behavior::measured(taken_from, samples, exceedances))
     };
     Past { started_at: Some(report.run.started_at), slos: measured.map(behavior).collect() }
 }
@@ -88,8 +83,7 @@ mod tests {
             "run": { "started_at": format!("2026-11-{day:02}T09:00:00Z"), "scenario": { "name": scenario } },
             "findings": { "slos": [{
                 "slo": { "name": "search" },
-                "counts": { "samples": 1_000 },
-                "effective": { "samples": 500.0, "exceedances": exceedances },
+                "effective": { "samples": 500.0, "exceedances": exceedances, "taken_from": 1_000 },
             }] },
         })
         .to_string()

@@ -313,7 +313,7 @@ fn a_forecast_from_one_run_is_within_a_factor_of_two() {
                 let blocks = simulate_share(process(drive.as_secs_f64()), share, FORECAST_RATE, drive, run);
                 let effective = blocks.effective(slo.alpha, None);
                 let behavior = Behavior::measured(blocks.samples(), effective.samples, effective.exceedances);
-                forecast(&scenario, slo, behavior).time_to_decision.map(|time| time.as_secs_f64())
+                forecast(&scenario, slo, Some(behavior)).time_to_decision.map(|time| time.as_secs_f64())
             })
             .collect();
         forecasts.sort_by(f64::total_cmp);

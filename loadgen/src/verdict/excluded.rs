@@ -76,7 +76,7 @@ mod tests {
 
     fn excluded(exceedances: f64, samples: f64) -> Option<u128> {
         let verdict = binomial::decide(exceedances, samples, P95.allowed, P95.alpha);
-        let effective = EffectiveSample { samples, exceedances, design_effect: 1.0 };
+        let effective = EffectiveSample { samples, exceedances, design_effect: 1.0, taken_from: samples as u64 };
         Excluded::by(verdict, effective, P95, Duration::from_mins(5)).map(|excluded| excluded.stall.as_millis())
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::binomial;
 use super::excluded::Excluded;
-use super::slo::hypothesis;
+use super::slo::{hypothesis, planned_rate};
 use crate::scenario::{Scenario, Slo};
 
 /// The probability with which a drive of the forecast's length decides.
@@ -33,8 +33,8 @@ impl Behavior {
     }
 
     /// Half of the allowed exceedances, and two samples that count as one.
-    pub fn assumed(slo: &Slo) -> Self {
-        Self { share: (1.0 - slo.objective) / 2.0, correlation: ASSUMED_CORRELATION, is_measured: false }
+    fn assumed(allowed: f64) -> Self {
+        Self { share: allowed / 2.0, correlation: ASSUMED_CORRELATION, is_measured: false }
     }
 }
 
@@ -45,6 +45,8 @@ pub struct Forecast {
     pub slo: String,
     /// What the forecast is based on.
     pub behavior: Behavior,
+    /// Share of exceedances that is allowed, at the planned rate of events.
+    pub allowed: f64,
     /// Planned samples.
     pub samples: u64,
     /// How many independent samples they are worth.
@@ -58,12 +60,13 @@ pub struct Forecast {
     pub excludes_at_best: Excluded,
 }
 
-/// The forecast of one SLO of a scenario.
-pub fn forecast(scenario: &Scenario, slo: &Slo, behavior: Behavior) -> Forecast {
+/// The forecast of one SLO of a scenario, from what was measured before, if anything was.
+pub fn forecast(scenario: &Scenario, slo: &Slo, measured: Option<Behavior>) -> Forecast {
     let samples = scenario.planned_samples(slo);
     let judged = scenario.judged_over(slo);
     let rate = samples as f64 / scenario.duration.as_secs_f64();
-    let hypothesis = hypothesis(slo);
+    let hypothesis = hypothesis(slo, planned_rate(scenario, slo));
+    let behavior = measured.unwrap_or_else(|| Behavior::assumed(hypothesis.allowed));
     let at_most = slo.longest_stall.map_or(f64::INFINITY, |stall| judged.div_duration_f64(stall));
     let needed = binomial::samples_to_decide(hypothesis.allowed, slo.alpha, behavior.share, POWER);
     let time_to_decision = needed.and_then(|needed| {
@@ -75,6 +78,7 @@ pub fn forecast(scenario: &Scenario, slo: &Slo, behavior: Behavior) -> Forecast 
     Forecast {
         slo: slo.name.clone(),
         behavior,
+        allowed: hypothesis.allowed,
         samples,
         effective: (rate * judged.as_secs_f64() / behavior.correlation).min(at_most),
         needed,

@@ -15,6 +15,8 @@ use crate::scenario::{brief_duration, exact_duration};
 /// The outcome of a test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Proportion {
+    /// Share of bad samples that the test allows: that of the objective, or less if a rate must be reached.
+    pub allowed: f64,
     /// The effective sample.
     pub effective: EffectiveSample,
     /// Lower bound of the true share of bad samples.
@@ -41,8 +43,11 @@ impl Proportion {
         let verdict = binomial::decide(exceedances, samples, allowed, alpha);
         let excluded = Excluded::by(verdict, effective, hypothesis, blocks.drive());
         let fail_probability = binomial::at_least(exceedances, samples, allowed);
-        let mut test = Self { effective, low, high, fail_probability, verdict, excluded, reason: String::new() };
-        test.reason = test.explain(hypothesis, bad);
+        // A difference from 1 has a rounding error, which no reader wants to see.
+        let allowed = (allowed * 1e9).round() / 1e9;
+        let mut test =
+            Self { allowed, effective, low, high, fail_probability, verdict, excluded, reason: String::new() };
+        test.reason = test.explain(hypothesis, blocks.drive(), bad);
         test
     }
 
@@ -82,7 +87,7 @@ impl Proportion {
         (self.verdict, self.excluded, self.reason) = (Verdict::Inconclusive, None, reason);
     }
 
-    fn explain(&self, hypothesis: Hypothesis, bad: &str) -> String {
+    fn explain(&self, hypothesis: Hypothesis, drive: Duration, bad: &str) -> String {
         let Hypothesis { allowed, alpha, longest_stall } = hypothesis;
         let [low, high] = [self.low, self.high].map(percent);
         let needed = binomial::min_samples(allowed, alpha);
@@ -90,9 +95,9 @@ impl Proportion {
         match (self.verdict, longest_stall) {
             (Verdict::Pass, _) => format!("at most {high} {bad}{held}"),
             (Verdict::Fail, _) => format!("at least {low} {bad}{held}"),
-            (Verdict::Inconclusive, Some(stall)) if self.effective.samples < needed as f64 => {
-                let drive = brief_duration(stall * needed as u32);
-                format!("a PASS that excludes stalls of {} needs a drive of {drive}", exact_duration(stall))
+            (Verdict::Inconclusive, Some(stall)) if drive.div_duration_f64(stall) < needed as f64 => {
+                let needed = brief_duration(stall * needed as u32);
+                format!("a PASS that excludes stalls of {} needs a drive of {needed}", exact_duration(stall))
             }
             (Verdict::Inconclusive, _) if self.effective.samples < needed as f64 => {
                 let [effective, needed] = [self.effective.samples as u64, needed].map(separated);

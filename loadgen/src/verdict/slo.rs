@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::binomial::{self, Verdict};
+use super::binomial::Verdict;
 use super::hypothesis::Hypothesis;
 use super::latency::Latency;
 use super::proportion::Proportion;
@@ -32,16 +32,14 @@ pub struct Judged {
 /// Tests one SLO.
 pub(super) fn test(scenario: &Scenario, recorder: &SloRecorder) -> Judged {
     let (slo, measured) = (recorder.slo(), recorder.measured());
-    let (blocks, mut hypothesis) = (&measured.blocks, hypothesis(slo));
-    let rate = slo.at_least.map(|least| (least, lowest_rate(slo, blocks) * scenario.watched_event_in() as f64));
-    if let Some((least, produced)) = rate.filter(|(least, produced)| least < produced) {
-        hypothesis.allowed = hypothesis.allowed.min(1.0 - least / produced);
-    }
+    let blocks = &measured.blocks;
+    let produced = lowest_rate(slo, blocks) * scenario.watched_event_in() as f64;
+    let hypothesis = hypothesis(slo, produced);
     let mut test = match slo.in_every {
         Some(window) => Proportion::test_windows(blocks, window, hypothesis, "exceed"),
         None => Proportion::test(blocks, hypothesis, "exceed"),
     };
-    if let Some((least, produced)) = rate {
+    if let Some(least) = slo.at_least {
         apply_rate(&mut test, least, produced);
     }
     Judged { slo: slo.clone(), counts: measured.counts, test, latency: (&measured.latency).into() }
@@ -110,11 +108,14 @@ fn unsampled(slo: &Slo, recorders: &[Recorder]) -> Option<Question> {
     slo.questions.iter().copied().find(|&question| !has_samples(question))
 }
 
-pub(super) fn hypothesis(slo: &Slo) -> Hypothesis {
-    Hypothesis { allowed: 1.0 - slo.objective, alpha: slo.alpha, longest_stall: slo.longest_stall }
+/// What an SLO is tested for if `produced` events per second are produced: only those beyond the rate that it demands may be
+/// late. A rate below that can't pass, which is another rule.
+pub(super) fn hypothesis(slo: &Slo, produced: f64) -> Hypothesis {
+    let beyond = slo.at_least.filter(|&least| least < produced).map_or(1.0, |least| 1.0 - least / produced);
+    Hypothesis { allowed: beyond.min(1.0 - slo.objective), alpha: slo.alpha, longest_stall: slo.longest_stall }
 }
 
-/// Minimum sample size with which an SLO can pass.
-pub(super) fn min_samples(slo: &Slo) -> u64 {
-    binomial::min_samples(1.0 - slo.objective, slo.alpha)
+/// Events per second that a drive of the scenario is expected to produce.
+pub(super) fn planned_rate(scenario: &Scenario, slo: &Slo) -> f64 {
+    scenario.planned_samples(slo) as f64 * scenario.watched_event_in() as f64 / scenario.duration.as_secs_f64()
 }

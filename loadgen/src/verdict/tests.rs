@@ -98,6 +98,42 @@ fn a_rate_needs_as_many_events_produced_and_visible_in_time() {
     assert_eq!(half_minutes(20, 50).0, Verdict::Pass);
 }
 
+#[test]
+fn a_report_and_a_forecast_show_the_share_that_a_rate_allows() {
+    let slo = Slo { of: Operation::Events, questions: Vec::new(), objective: 0.5, ..search_slo() };
+    let planned = |scenario: &Scenario| slo::planned_rate(scenario, &scenario.slos[0]);
+    let rate = planned(&with_slos(vec![slo.clone()]));
+    let scenario = with_slos(vec![Slo { at_least: Some(rate * 0.9), ..slo.clone() }]);
+    let forecast = forecast(&scenario, &scenario.slos[0], None);
+    assert!((forecast.allowed - 0.1).abs() < 1e-9 && (forecast.behavior.share - 0.05).abs() < 1e-9, "{forecast:?}");
+    let scenario = with_slos(vec![Slo { at_least: Some(18.0 * scenario.watched_event_in() as f64), ..slo }]);
+    let judged = judge(&scenario, &events(&scenario, 20, 50)).0.remove(0);
+    assert!((judged.test.allowed - 0.1).abs() < 1e-9, "{judged:?}");
+}
+
+#[test]
+fn the_effective_sample_of_windows_says_from_how_many_samples_it_was_taken() {
+    let judged = |in_every| {
+        let scenario = with_slos(vec![Slo { in_every, ..search_slo() }]);
+        judge(&scenario, &searches(&scenario, 1_500, |_| (Outcome::Correct, 5))).0.remove(0)
+    };
+    assert_eq!(judged(None).test.effective.taken_from, 1_500);
+    let window = judged(Some(scenario().duration / 3));
+    assert_eq!((window.counts.samples, window.test.effective.taken_from), (1_500, 500));
+}
+
+#[test]
+fn few_samples_are_not_blamed_on_the_length_of_the_drive() {
+    let reason = |samples, stall| {
+        let longest_stall = Some(Duration::from_millis(stall));
+        let scenario = with_slos(vec![Slo { longest_stall, ..search_slo() }]);
+        judge(&scenario, &searches(&scenario, samples, |_| (Outcome::Correct, 5))).0.remove(0).test.reason
+    };
+    let (short, few) = (reason(1_500, 5_000), reason(20, 500));
+    assert!(short.contains("needs a drive of"), "{short}");
+    assert!(few.contains("an effective sample of 20 can't show"), "{few}");
+}
+
 fn search_slo() -> Slo {
     scenario().slos.into_iter().find(|slo| slo.name == "search").unwrap()
 }

@@ -2,7 +2,7 @@
 
 use super::availability::ALPHA;
 use super::binomial;
-use super::slo::min_samples;
+use super::slo::{hypothesis, planned_rate};
 use crate::number::percent;
 use crate::question::{Question, Store};
 use crate::scenario::{Availability, Operation, Scenario, Slo, Undecided, exact_duration};
@@ -26,7 +26,8 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     // An SLO that must hold in every window needs the samples in each.
     let judged = scenario.judged_over(slo);
     let planned = (scenario.planned_samples(slo) as f64 * judged.div_duration_f64(scenario.duration)) as u64;
-    let least = min_samples(slo);
+    let allowed = hypothesis(slo, planned_rate(scenario, slo)).allowed;
+    let least = binomial::min_samples(allowed, slo.alpha);
     let window = if slo.in_every.is_some() { " in each window" } else { "" };
     let advice = match slo.of {
         Operation::Questions => "raise the rates of its questions or replay in more time",
@@ -46,7 +47,6 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
             slo.name
         ));
     }
-    let allowed = 1.0 - slo.objective;
     let needed = binomial::samples_to_decide(allowed, slo.alpha, allowed / 2.0, 0.9)?;
     (planned < needed).then(|| {
         format!(
@@ -59,8 +59,7 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
 
 fn too_low_a_rate(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let least = slo.at_least?;
-    let planned =
-        scenario.planned_samples(slo) as f64 * scenario.watched_event_in() as f64 / scenario.duration.as_secs_f64();
+    let planned = planned_rate(scenario, slo);
     (planned < least).then(|| {
         format!(
             "SLO `{}` can never pass: about {planned:.0} events/s are planned, and it demands {least:.0}; raise \

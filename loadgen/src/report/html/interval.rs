@@ -10,8 +10,9 @@ const WIDTH: f64 = 320.0;
 /// The smallest share that is drawn; the scale is logarithmic.
 const LEAST: f64 = 1e-5;
 
-/// The share of bad samples between its bounds, and the allowed share.
-pub(super) fn markup(test: &Proportion, allowed: f64) -> Markup {
+/// The share of bad samples between its bounds, and the share that the test allows.
+pub(super) fn markup(test: &Proportion) -> Markup {
+    let allowed = test.allowed;
     let (low, high, limit) = (place(test.low), place(test.high), place(allowed));
     let label = format!(
         "between {} and {} miss the objective, and {} may",

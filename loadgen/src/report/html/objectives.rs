@@ -37,7 +37,7 @@ fn slo(one: &Judged) -> Markup {
         ("p99", millis(latency.p99_us)),
         ("max", millis(latency.max_us)),
     ];
-    article(&one.slo.name, &objective(&one.slo), (&one.test, 1.0 - one.slo.objective), &numbers)
+    article(&one.slo.name, &objective(&one.slo), &one.test, &numbers)
 }
 
 fn availability(one: &Availability) -> Markup {
@@ -47,17 +47,17 @@ fn availability(one: &Availability) -> Markup {
         ("failed", separated(one.failed)),
     ];
     let target = format!("{} succeed", percent(one.objective));
-    article(&availability_name(one), &target, (&one.test, 1.0 - one.objective), &numbers)
+    article(&availability_name(one), &target, &one.test, &numbers)
 }
 
-fn article(name: &str, target: &str, (test, allowed): (&Proportion, f64), numbers: &[(&str, String)]) -> Markup {
+fn article(name: &str, target: &str, test: &Proportion, numbers: &[(&str, String)]) -> Markup {
     html! {
         article.objective {
             div.name {
                 h4 { (name) (chip(test.verdict)) }
                 p { (target) }
             }
-            (interval::markup(test, allowed))
+            (interval::markup(test))
             dl.numbers { @for (name, value) in numbers { div { dt { (name) } dd { (value) } } } }
             p.reason { (test.reason) }
         }
