@@ -114,11 +114,10 @@ fn compare_with(baseline: &[Report], report: &Report, margin: f64, folder: &Path
 
 /// Asks the questions of the scenario. Nothing is written, so there is nothing to wait for and no account.
 async fn ask_and_judge(run: &Run, folder: &Path) -> Result<Report, Failure> {
-    let started_at = chrono::Utc::now();
     let mut trial = run.trial();
     let driven = Box::pin(trial.drive()).await.map_err(trial_failure)?;
     let measured = (&driven.measured, &driven.health);
-    let report = Report::new(run::header(run, started_at)?, trial.findings(&driven), measured, Vec::new(), None);
+    let report = Report::new(run::header(run, driven.started_at)?, trial.findings(&driven), measured, Vec::new(), None);
     publish(&report, folder)?;
     Ok(report)
 }
@@ -128,7 +127,6 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     if !run.session.context().shard().is_first() {
         return Box::pin(drive_shard(run, folder)).await;
     }
-    let started_at = chrono::Utc::now();
     let mut worker = run.start_worker(overrides, folder).await?;
     let mut trial = run.trial();
     let driven = Box::pin(drive_and_settle(run, &mut trial, &mut worker)).await;
@@ -144,31 +142,29 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
         trial.fail(full);
     }
     let rates = report::rates(&driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
-    let report = report(run, started_at, (trial, &driven), rates, Some(account))?;
+    let report = report(run, (trial, &driven), rates, Some(account))?;
     publish(&report, folder)?;
     Ok(report)
 }
 
 /// Drives a shard other than the first one, which runs the worker and accounts for all.
 async fn drive_shard(run: &Run, folder: &Path) -> Result<Report, Failure> {
-    let started_at = chrono::Utc::now();
     let mut trial = run.trial();
     let driven = trial.drive().await.map_err(trial_failure)?;
     trial.gather(&driven).await.map_err(trial_failure)?;
-    let report = report(run, started_at, (trial, &driven), report::rates(&driven, None), None)?;
+    let report = report(run, (trial, &driven), report::rates(&driven, None), None)?;
     publish(&report, folder)?;
     Ok(report)
 }
 
 fn report(
     run: &Run,
-    started_at: chrono::DateTime<chrono::Utc>,
     (trial, driven): (Trial<'_>, &Driven),
     rates: Vec<Rate>,
     account: Option<Account>,
 ) -> anyhow::Result<Report> {
     let measured = (&driven.measured, &driven.health);
-    let report = Report::new(run::header(run, started_at)?, trial.findings(driven), measured, rates, account);
+    let report = Report::new(run::header(run, driven.started_at)?, trial.findings(driven), measured, rates, account);
     Ok(match run.session.context().shards {
         Some(shards) => report.with_parts(shards.run(), measured),
         None => report,

@@ -39,6 +39,7 @@ mod writes;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sluice_schemas::Store;
 use sluice_schemas::concurrency::{blocking, join, lock};
 use sluice_schemas::connect::ConnectError;
@@ -90,6 +91,10 @@ pub struct Driven {
     pub measured: Measurements,
     /// Whether the generator kept up.
     pub health: GeneratorHealth,
+    /// Start of the drive, after its warm-up.
+    pub started_at: DateTime<Utc>,
+    /// Time from the first write to the end of the drive: it contains a warm-up that writes.
+    pub written_in: Duration,
     /// All planned records.
     pub planned: Totals,
     /// Records that their stores have acknowledged, by index of the tenant.
@@ -151,30 +156,52 @@ pub async fn drive(
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let vitals = vitals.finish();
     let finishing = finish(&shared, probes, (commits, checking), watching, stop);
-    let (lost, task_delay) = with_last_progress(&shared, &Clock::start(stop), progress, finishing).await?;
+    let (lost, delays) = with_last_progress(&shared, &Clock::start(stop), progress, finishing).await?;
     blocking(move || loops.join()).await;
     let (plan, part) = (sent.is_some().then(|| Arc::clone(&shared.plan)), shared.shard);
     let planned = blocking(move || plan.map_or_else(Totals::default, |plan| plan.all_totals_of(part))).await;
     let (kafka, lag) = sent.map(|Sent { kafka, lag }| (kafka, lag)).unzip();
-    let health = GeneratorHealth {
-        writes: shared.started_writes(planned),
-        probes: shared.started_probes(),
-        write_lag: lag.unwrap_or_default(),
-        task_delay,
-        priority_is_raised: priority.is_raised(),
-        processor_share: vitals.processor_share,
-        steal_share: vitals.steal_share,
-        monotonic,
-        system,
-    };
+    let vitals = (vitals, priority.is_raised());
+    let health = health(&shared, planned, (lag.unwrap_or_default(), delays), vitals, (monotonic, system));
     Ok(Driven {
         measured: measurements(&shared, kafka),
         health,
+        started_at: clock.system_start(),
+        written_in: lead + monotonic,
         planned,
         acknowledged: (0..shared.plan.population().tenants().len()).map(|tenant| shared.acknowledged(tenant)).collect(),
         lost,
         stopped: stop.is_cancelled(),
     })
+}
+
+/// How late the tasks of the generator ran.
+struct Delays {
+    loops: DurationHistogram,
+    commits: DurationHistogram,
+}
+
+/// How the generator kept up. `lag` is that of the writes.
+fn health(
+    shared: &Shared,
+    planned: Totals,
+    (lag, delays): (DurationHistogram, Delays),
+    (vitals, priority_is_raised): (vitals::Measured, bool),
+    (monotonic, system): (Duration, Duration),
+) -> GeneratorHealth {
+    GeneratorHealth {
+        writes: shared.started_writes(planned),
+        probes: shared.started_probes(),
+        write_lag: lag,
+        task_delay: delays.loops,
+        commit_delay: delays.commits,
+        out_of_files: read(&shared.counters.out_of_files),
+        priority_is_raised,
+        processor_share: vitals.processor_share,
+        steal_share: vitals.steal_share,
+        monotonic,
+        system,
+    }
 }
 
 /// Connections that commit to PostgreSQL; `None` if nothing is written.
@@ -250,10 +277,11 @@ fn start_writes(
     writers: Option<Connections>,
     lead: Duration,
     stop: &CancellationToken,
-) -> (Clock, Option<Sending>, Option<JoinHandle<()>>) {
+) -> (Clock, Option<Sending>, Option<JoinHandle<DurationHistogram>>) {
     let Some(writers) = writers else { return (Clock::start(stop), None, None) };
     let write_clock = Clock::start(stop);
     let clock = write_clock.after(lead);
+    shared.producer.iter().for_each(|producer| producer.starts(clock.instant(Duration::ZERO)));
     let (groups, receiver) = mpsc::channel(GROUPS);
     let commits = tokio::spawn(Commits::new(shared, &clock, writers).run(receiver, stop.clone()));
     let shared = Arc::clone(shared);
@@ -325,19 +353,20 @@ async fn publish(shared: &Arc<Shared>, phase: Phase, elapsed: Duration, progress
     progress.send_replace(Arc::new(blocking(move || shared.snapshot(phase, elapsed)).await));
 }
 
-/// Waits for everything in flight; returns [`Driven::lost`], and how late the loops ran.
+/// Waits for everything in flight; returns [`Driven::lost`], and how late the tasks of the generator ran.
 async fn finish(
     shared: &Arc<Shared>,
     probes: Running,
-    (commits, checking): (Option<JoinHandle<()>>, JoinHandle<()>),
+    (commits, checking): (Option<JoinHandle<DurationHistogram>>, JoinHandle<()>),
     watching: Option<Watching>,
     stop: &CancellationToken,
-) -> Result<(Vec<String>, DurationHistogram), DriveError> {
-    let task_delay = probes.ended().await?;
+) -> Result<(Vec<String>, Delays), DriveError> {
+    let loops = probes.ended().await?;
     join(checking).await;
-    if let Some(commits) = commits {
-        join(commits).await;
-    }
+    let commits = match commits {
+        Some(commits) => join(commits).await,
+        None => DurationHistogram::default(),
+    };
     let flush_timeout = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
     let producing = Arc::clone(shared);
     let flush = move || producing.producer.as_ref().map_or(Ok(()), |producer| producer.flush(flush_timeout));
@@ -349,13 +378,13 @@ async fn finish(
     let uncommitted =
         (uncommitted > 0).then(|| format!("write to PostgreSQL: {uncommitted} communications were not committed"));
     let lost = flushed.err().map(|error| error.to_string()).into_iter().chain(uncommitted).collect();
-    Ok((lost, task_delay))
+    Ok((lost, Delays { loops, commits }))
 }
 
 /// Everything that was measured; records that Kafka did not acknowledge have failed.
 fn measurements(shared: &Shared, kafka: Option<WriteRecorder>) -> Measurements {
     let kafka = kafka.zip(shared.producer.as_ref()).map(|(mut kafka, producer)| {
-        kafka.add_failures(&producer.failed());
+        kafka.add_deliveries(&producer.failed(), &producer.answered());
         kafka
     });
     let writes = kafka.into_iter().flat_map(|kafka| [lock(&shared.transactions).clone(), kafka]).collect();

@@ -278,6 +278,10 @@ pub struct GeneratorHealth {
     pub write_lag: DurationHistogram,
     /// Time that tasks of the generator waited for a thread: it delays questions and answers.
     pub task_delay: DurationHistogram,
+    /// The same of the tasks that commit to PostgreSQL.
+    pub commit_delay: DurationHistogram,
+    /// Questions and transactions that failed since the generator may open no more files.
+    pub out_of_files: u64,
     /// Whether its threads ran with a raised priority.
     pub priority_is_raised: bool,
     /// Share of all processors that the generator used, 0 to 1; `None` where the system doesn't tell.
@@ -305,6 +309,8 @@ impl GeneratorHealth {
         self.probes.merge(other.probes);
         self.write_lag.merge(&other.write_lag);
         self.task_delay.merge(&other.task_delay);
+        self.commit_delay.merge(&other.commit_delay);
+        self.out_of_files += other.out_of_files;
         self.priority_is_raised &= other.priority_is_raised;
         let larger = |mine: Option<f64>, theirs: Option<f64>| mine.into_iter().chain(theirs).reduce(f64::max);
         self.processor_share = larger(self.processor_share, other.processor_share);

@@ -81,6 +81,7 @@ fn outcome(
     let compared = match reply {
         None => return Outcome::TimedOut,
         Some(Err(error)) if !error.is_wrong_answer() => {
+            shared.note_own_fault(&error);
             if shared.should_log_failure() {
                 tracing::warn!(%question, tenant, %error, "a question failed");
             }

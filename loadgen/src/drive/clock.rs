@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::{Fault, is_injected};
@@ -29,6 +30,11 @@ impl Clock {
     /// The same clock, started `later`.
     pub(super) fn after(&self, later: Duration) -> Self {
         Self { start: self.start + later, system_start: self.system_start + later, stop: self.stop.clone() }
+    }
+
+    /// The start, by the system clock.
+    pub(super) fn system_start(&self) -> DateTime<Utc> {
+        self.system_start.into()
     }
 
     /// Time since the start, by the monotonic clock; zero before it.

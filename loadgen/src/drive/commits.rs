@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_schemas::concurrency::lock;
+use sluice_schemas::concurrency::{join, lock};
 use sluice_schemas::connect::{self, ConnectError, Role};
 use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::shared::{Shared, add};
 use super::writes::Group;
-use crate::measure::{Outcome, Sample};
+use crate::measure::{DurationHistogram, Outcome, Sample};
 use crate::target::QueryError;
 use crate::target::connections::Connections;
 use crate::target::waited;
@@ -42,6 +42,8 @@ const GRACE: Duration = Duration::from_mins(1);
 const ATTEMPT: Duration = Duration::from_secs(30);
 /// Maximum number of groups that are committed or wait for a connection or a retry. It protects memory.
 const PENDING: usize = 8_192;
+/// Interval at which it is measured how late tasks run.
+const PULSE: Duration = Duration::from_millis(10);
 /// Timeout of closing the connections.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -67,8 +69,11 @@ impl Commits {
         Self { shared: Arc::clone(shared), clock: clock.clone(), connections }
     }
 
-    /// Commits groups concurrently until the channel closes or the drive is stopped.
-    pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) {
+    /// Commits groups concurrently until the channel closes or the drive is stopped. Returns how late the tasks of its runtime
+    /// ran: what delays them counts as latency of the commits.
+    pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) -> DurationHistogram {
+        let ended = CancellationToken::new();
+        let delays = tokio::spawn(measure_delays(ended.clone()));
         let this = Arc::new(self);
         let pending = Arc::new(Semaphore::new(PENDING));
         let tasks = TaskTracker::new();
@@ -85,8 +90,10 @@ impl Commits {
         }
         tasks.close();
         tasks.wait().await;
+        ended.cancel();
         // A frozen store never closes its connections.
         drop(tokio::time::timeout(CLOSE, this.connections.close()).await);
+        join(delays).await
     }
 
     async fn commit(&self, group: Group) {
@@ -109,13 +116,18 @@ impl Commits {
             if attempt == 0 {
                 lock(&self.shared.transactions).record_first_attempt(at, !is_committed);
             }
+            if let Ok(Err(error)) = &result {
+                self.shared.note_own_fault(error);
+            }
             match result {
                 Ok(Ok(())) => {
                     measure(Outcome::Correct, waited);
                     if let Some(newest) = newest {
                         self.shared.bounds.committed(tenant, (number, newest), self.clock.elapsed());
                     }
-                    lock(&self.shared.transactions).record(at, false);
+                    let mut transactions = lock(&self.shared.transactions);
+                    transactions.record(at, false);
+                    transactions.record_answer(at, self.clock.elapsed());
                     return add(&self.shared.counters.committed[tenant], count);
                 }
                 Ok(Err(error)) if self.shared.should_log_failure() => {
@@ -136,6 +148,20 @@ impl Commits {
     fn time_left(&self) -> Duration {
         (self.shared.scenario.duration + GRACE).saturating_sub(self.clock.elapsed())
     }
+}
+
+/// How late the tasks of this runtime run at regular instants, until `ended`.
+async fn measure_delays(ended: CancellationToken) -> DurationHistogram {
+    let mut delays = DurationHistogram::default();
+    let mut due = tokio::time::Instant::now();
+    while !ended.is_cancelled() {
+        due += PULSE;
+        tokio::time::sleep_until(due).await;
+        delays.record(due.elapsed());
+        // After a pause, every pulse that it delayed counts, up to a second.
+        due = due.max(tokio::time::Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(due));
+    }
+    delays
 }
 
 /// Connections of their own for writes, so that probes and writes never wait for each other's.

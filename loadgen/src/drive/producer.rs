@@ -106,6 +106,10 @@ struct DeliveryReports {
     acknowledged: Vec<AtomicU64>,
     /// Records that were not acknowledged, by their intended starts.
     failed: Mutex<Blocks>,
+    /// Records of the drive that were acknowledged, by the time of that.
+    answered: Mutex<Blocks>,
+    /// Start of the drive, once that is known.
+    drive_start: OnceLock<Instant>,
     first_failure: OnceLock<String>,
     /// Watched records that were delivered since they were last taken; the plan bounds their number.
     watched: Mutex<Vec<Watched>>,
@@ -138,6 +142,9 @@ impl ProducerContext for DeliveryReports {
         match result {
             Ok(_) => {
                 self.acknowledged[slot].fetch_add(1, Ordering::Relaxed);
+                if let Some(start) = self.drive_start.get().filter(|_| at.is_some()) {
+                    lock(&self.answered).record_within(start.elapsed());
+                }
             }
             Err((error, _)) => {
                 if let Some(at) = at {
@@ -185,6 +192,8 @@ impl Producer {
             rebootstrap: Rebootstrap::new(&config),
             acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
             failed: Mutex::new(Blocks::new(drive)),
+            answered: Mutex::new(Blocks::new(drive)),
+            drive_start: OnceLock::new(),
             first_failure: OnceLock::new(),
             watched: Mutex::default(),
         };
@@ -199,6 +208,11 @@ impl Producer {
             .set("message.max.bytes", (2 * MAX_RECORD_BYTES).to_string())
             .create_with_context(reports)?;
         Ok(Self { inner, topics: Topic::ALL.map(|topic| names.topic(topic.name())) })
+    }
+
+    /// Says when the drive starts, so that acknowledgements are counted by their time in it.
+    pub(super) fn starts(&self, drive: Instant) {
+        self.reports().drive_start.get_or_init(|| drive);
     }
 
     /// Queues one record. `Ok(false)` means that the queue is full; retry when it has drained.
@@ -239,6 +253,11 @@ impl Producer {
     /// Records that the brokers did not acknowledge, by their intended starts.
     pub(super) fn failed(&self) -> Blocks {
         lock(&self.reports().failed).clone()
+    }
+
+    /// Records that the brokers acknowledged during the drive, by the time of that.
+    pub(super) fn answered(&self) -> Blocks {
+        lock(&self.reports().answered).clone()
     }
 
     /// The watched records whose deliveries have become known since the last call.

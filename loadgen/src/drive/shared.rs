@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::bounds::Bounds;
+use super::descriptors;
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, QuestionProgress};
 use crate::custom::Prepared;
@@ -14,6 +15,7 @@ use crate::plan::{Plan, Shard, Totals};
 use crate::population::TenantClass;
 use crate::question::{Store, oracle::Oracle};
 use crate::scenario::{Access, Operation, Scenario};
+use crate::target::QueryError;
 use crate::verdict;
 use sluice_schemas::concurrency::lock;
 
@@ -48,6 +50,8 @@ pub(super) struct Counters {
     pub(super) records: [AtomicU64; 3],
     /// Communications that PostgreSQL has committed, per tenant.
     pub(super) committed: Vec<AtomicU64>,
+    /// Questions and transactions that failed since this process may open no more files.
+    pub(super) out_of_files: AtomicU64,
     /// Communications that were given up.
     pub(super) uncommitted: AtomicU64,
     failures: AtomicU64,
@@ -104,6 +108,13 @@ impl Shared {
     /// Whether to log one more failure.
     pub(super) fn should_log_failure(&self) -> bool {
         self.counters.failures.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED_FAILURES
+    }
+
+    /// Counts a failure that is no store's.
+    pub(super) fn note_own_fault(&self, error: &QueryError) {
+        if descriptors::ran_out(error) {
+            add(&self.counters.out_of_files, 1);
+        }
     }
 
     /// Records a transaction of a tenant, whose intended start counts from the first write. The warm-up's are not judged.

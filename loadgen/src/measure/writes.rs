@@ -14,13 +14,20 @@ pub struct WriteRecorder {
     /// Time before the drive whose writes are not recorded.
     lead: Duration,
     outcomes: Blocks,
+    answered: Blocks,
     first_attempts: Option<Blocks>,
 }
 
 impl WriteRecorder {
     /// An empty recorder of a store whose client hides its attempts, for a drive of that length.
     pub fn new(store: Store, drive: Duration) -> Self {
-        Self { store, lead: Duration::ZERO, outcomes: Blocks::new(drive), first_attempts: None }
+        Self {
+            store,
+            lead: Duration::ZERO,
+            outcomes: Blocks::new(drive),
+            answered: Blocks::new(drive),
+            first_attempts: None,
+        }
     }
 
     /// The same recorder for writes whose intended starts count from `lead` before the drive. Those before the drive, of
@@ -45,6 +52,11 @@ impl WriteRecorder {
         &self.outcomes
     }
 
+    /// Writes that were acknowledged, by the time of that, until the end of the drive.
+    pub fn answered(&self) -> &Blocks {
+        &self.answered
+    }
+
     /// Writes, and those whose first attempt failed; `None` if the client hides its attempts.
     pub fn first_attempts(&self) -> Option<&Blocks> {
         self.first_attempts.as_ref()
@@ -54,6 +66,13 @@ impl WriteRecorder {
     pub fn record(&mut self, intended: Duration, failed: bool) {
         if let Some(at) = intended.checked_sub(self.lead) {
             self.outcomes.record(at, failed);
+        }
+    }
+
+    /// Counts the acknowledgement of a write, `at` after the start of the drive.
+    pub fn record_answer(&mut self, intended: Duration, at: Duration) {
+        if intended >= self.lead {
+            self.answered.record_within(at);
         }
     }
 
@@ -67,14 +86,17 @@ impl WriteRecorder {
     /// Adds the writes of another generator to the same store.
     pub(super) fn merge(&mut self, other: &Self) {
         self.outcomes.merge(&other.outcomes);
+        self.answered.merge(&other.answered);
         if let Some((mine, theirs)) = self.first_attempts.as_mut().zip(other.first_attempts.as_ref()) {
             mine.merge(theirs);
         }
     }
 
-    /// Turns counted writes into failed ones: as many as `failed` counts exceedances.
-    pub fn add_failures(&mut self, failed: &Blocks) {
+    /// Adds what became known about counted writes: turns as many as `failed` counts exceedances into failed ones, and counts
+    /// the acknowledgements.
+    pub fn add_deliveries(&mut self, failed: &Blocks, answered: &Blocks) {
         self.outcomes.add_exceedances(failed);
+        self.answered.merge(answered);
     }
 }
 
@@ -89,8 +111,10 @@ mod tests {
         for second in 0..90 {
             writes.record(Duration::from_secs(second), second < 30);
             writes.record_first_attempt(Duration::from_secs(second), second < 31);
+            writes.record_answer(Duration::from_secs(second), Duration::from_secs(second.saturating_sub(28)));
         }
         assert_eq!((writes.outcomes().samples(), writes.outcomes().exceedances()), (60, 0));
         assert_eq!(writes.first_attempts().map(Blocks::exceedances), Some(1));
+        assert_eq!(writes.answered().samples(), 58, "two were acknowledged after the end");
     }
 }

@@ -17,16 +17,16 @@ pub struct Rate {
     pub planned: u64,
     /// Number of records that their store or broker acknowledged.
     pub produced: u64,
-    /// Seconds from the start of the drive to its end.
+    /// Seconds from the first write, which may be in the warm-up, to the end of the drive.
     pub produced_in: f64,
-    /// Seconds from the start of the drive until all had landed, if that was observed.
+    /// Seconds from the first write until all had landed, if that was observed.
     pub landed_in: Option<f64>,
 }
 
 /// The rates of a drive. `landed_after` is the time from its end until the last record landed, if that was observed.
 pub fn rates(driven: &Driven, landed_after: Option<Duration>) -> Vec<Rate> {
     let (planned, produced): (_, Totals) = (driven.planned, driven.acknowledged.iter().copied().sum());
-    let produced_in = driven.health.monotonic.as_secs_f64();
+    let produced_in = driven.written_in.as_secs_f64();
     let landed_in = landed_after.map(|after| produced_in + after.as_secs_f64());
     let rate = |kind: &str, count: fn(&Totals) -> u64, landed_in| Rate {
         kind: kind.to_owned(),

@@ -77,16 +77,19 @@ pub struct WriteReport {
     pub store: Store,
     /// Length of an interval in seconds.
     pub interval_s: f64,
-    /// Writes by intended start, those that failed for good included.
-    pub written: Vec<u64>,
-    /// Writes that failed for good.
+    /// Writes with their intended start in each interval.
+    pub offered: Vec<u64>,
+    /// Writes that were acknowledged in each interval, whenever they were due.
+    pub answered: Vec<u64>,
+    /// Writes that failed for good, by intended start.
     pub failed: Vec<u64>,
 }
 
 impl From<&WriteRecorder> for WriteReport {
     fn from(recorder: &WriteRecorder) -> Self {
         let outcomes = recorder.outcomes();
-        let (written, failed) = outcomes.counts().unzip();
-        Self { store: recorder.store(), interval_s: outcomes.length().as_secs_f64(), written, failed }
+        let (offered, failed) = outcomes.counts().unzip();
+        let answered = recorder.answered().counts().map(|(answered, _)| answered).collect();
+        Self { store: recorder.store(), interval_s: outcomes.length().as_secs_f64(), offered, answered, failed }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::binomial;
 use crate::{
     measure::{DurationHistogram, GeneratorHealth, Recorder, SloRecorder, Started},
-    number::percent,
+    number::{percent, separated},
     scenario::{Operation, Slo, brief_duration, exact_duration},
 };
 
@@ -51,6 +51,8 @@ pub fn validity(
         probe_lag(slos, recorders),
         connections(slos, recorders),
         task_delay(slos, health),
+        commit_delay(judged, health),
+        out_of_files(health),
         write_lag(health),
         commit_lag(judged),
         writers(judged),
@@ -153,6 +155,25 @@ fn task_delay(slos: &[Slo], health: &GeneratorHealth) -> Option<String> {
         "1 % of the generator's tasks waited more than {p99} for a processor, which counts as latency; the limit is \
          {limit}"
     ))
+}
+
+fn commit_delay(judged: &[SloRecorder], health: &GeneratorHealth) -> Option<String> {
+    let limit = of_commits(judged).map(|(_, limit)| limit).min()?;
+    let p99 = health.commit_delay.quantile(0.99).filter(|_| is_late(&health.commit_delay, limit))?;
+    let [p99, limit] = [brief_duration(p99), exact_duration(limit)];
+    Some(format!(
+        "1 % of the tasks that commit to PostgreSQL waited more than {p99} for a processor, which counts as latency; the \
+         limit is {limit}"
+    ))
+}
+
+fn out_of_files(health: &GeneratorHealth) -> Option<String> {
+    (health.out_of_files > 0).then(|| {
+        format!(
+            "{} questions and transactions failed since the generator may open no more files; raise its limit (`ulimit -n`)",
+            separated(health.out_of_files)
+        )
+    })
 }
 
 fn processors(health: &GeneratorHealth) -> Option<String> {
@@ -306,6 +327,29 @@ mod tests {
             Validity::Valid => panic!("{fault:?} is valid"),
         });
         insta::assert_snapshot!(reasons.join("\n"));
+    }
+
+    #[test]
+    fn tasks_that_commit_late_count_only_where_commits_are_judged() {
+        let text = include_str!("../../../scenarios/smoke.toml").to_owned()
+            + "\n[[slo]]\nname = \"commits\"\nof = \"commits\"\nobjective = \"95 %\"\nwithin = \"100 ms\"\n";
+        let judged = Scenario::parse(&text, "commits.toml").unwrap();
+        let judge = |scenario: &Scenario, millis: u64| {
+            let mut health = good();
+            (0..100).for_each(|_| health.commit_delay.record(Duration::from_millis(millis)));
+            validity(&scenario.slos, (&[], &Measurements::new(scenario).slos), &health)
+        };
+        assert_eq!(judge(&judged, 4), Validity::Valid);
+        assert_eq!(judge(&scenario(), 60), Validity::Valid, "no SLO judges commits");
+        let Validity::Invalid(reasons) = judge(&judged, 60) else { panic!("valid") };
+        insta::assert_snapshot!(reasons.join("\n"), @"1 % of the tasks that commit to PostgreSQL waited more than 60 ms for a processor, which counts as latency; the limit is 5 ms");
+    }
+
+    #[test]
+    fn a_generator_without_files_blames_no_store() {
+        let health = GeneratorHealth { out_of_files: 1_200, ..good() };
+        let Validity::Invalid(reasons) = validity(&scenario().slos, (&[], &[]), &health) else { panic!("valid") };
+        insta::assert_snapshot!(reasons.join("\n"), @"1,200 questions and transactions failed since the generator may open no more files; raise its limit (`ulimit -n`)");
     }
 
     #[test]

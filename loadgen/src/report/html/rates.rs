@@ -60,8 +60,8 @@ fn writes(scenario: &Scenario, one: &WriteReport) -> Chart {
     Chart {
         title: format!("{what} to {} per second", one.store),
         x: Axis::time(scenario.duration),
-        y: Axis::rates(highest(&[&one.written], one.interval_s)),
-        lines: vec![line("answered", &one.written, one.interval_s)],
+        y: Axis::rates(highest(&[&one.offered, &one.answered], one.interval_s)),
+        lines: vec![line("offered", &one.offered, one.interval_s), line("answered", &one.answered, one.interval_s)],
         limit: None,
         failures: failures(&one.failed, one.interval_s),
     }
