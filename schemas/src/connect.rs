@@ -1,11 +1,14 @@
 //! The one way to connect to each store, shared by `schemas`, `ingest` and `loadgen`, so that timeouts, databases and
 //! logins are decided once. Connecting never creates or changes anything in a store.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
+use rustix::io::Errno;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
@@ -36,6 +39,22 @@ pub struct ConnectError {
     pub address: String,
     /// The client's message.
     pub cause: String,
+    /// Whether no store is at fault: this process, or its machine, may open no more files.
+    pub out_of_files: bool,
+}
+
+/// Whether an error says, or one of its causes, that this process or its machine may open no more files.
+pub fn ran_out_of_files(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        let is_known = error.downcast_ref::<ConnectError>().is_some_and(|error| error.out_of_files);
+        if is_known || code.is_some_and(|code| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&code)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A role that connects to PostgreSQL.
@@ -92,7 +111,7 @@ pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPo
     let database = &names.database();
     // A pool retries until its timeout; a single connection fails at once with the cause.
     let first = postgres_connection(stores, database, role).await?;
-    first.close().await.map_err(|error| postgres_failed(stores, database, error.to_string()))?;
+    first.close().await.map_err(|error| postgres_failed(stores, database, &error))?;
     let pool = PgPoolOptions::new().max_connections(POSTGRES_POOL).acquire_timeout(CONNECT_TIMEOUT);
     Ok(pool.connect_lazy_with(postgres_options(stores, database, role)))
 }
@@ -114,13 +133,15 @@ pub async fn postgres_connection_with(
     options: PgConnectOptions,
 ) -> Result<PgConnection, ConnectError> {
     let opened = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
-    let failed = |cause| postgres_failed(stores, database, cause);
-    opened.map_err(|_| failed("no response in time".to_owned()))?.map_err(|error| failed(error.to_string()))
+    let no_response = |_| io::Error::new(io::ErrorKind::TimedOut, "no response in time");
+    let opened = opened.map_err(|elapsed| postgres_failed(stores, database, &no_response(elapsed)))?;
+    opened.map_err(|error| postgres_failed(stores, database, &error))
 }
 
-fn postgres_failed(stores: &Stores, database: &str, cause: String) -> ConnectError {
+fn postgres_failed(stores: &Stores, database: &str, error: &(dyn Error + 'static)) -> ConnectError {
     let address = format!("{}:{}/{database}", stores.postgres.host, stores.postgres.port);
-    ConnectError { store: "PostgreSQL", section: "postgres", address, cause }
+    let (cause, out_of_files) = (error.to_string(), ran_out_of_files(error));
+    ConnectError { store: "PostgreSQL", section: "postgres", address, cause, out_of_files }
 }
 
 /// A ClickHouse client for the namespace's database. It does not connect yet.
@@ -168,7 +189,8 @@ pub async fn redis_node(store: &'static str, url: &str) -> Result<redis::aio::Mu
 }
 
 fn redis_failed(store: &'static str, address: &str, error: &redis::RedisError) -> ConnectError {
-    ConnectError { store, section: "redis", address: redact_login(address), cause: error.to_string() }
+    let (cause, out_of_files) = (error.to_string(), ran_out_of_files(error));
+    ConnectError { store, section: "redis", address: redact_login(address), cause, out_of_files }
 }
 
 /// The base configuration of every Kafka client. It does not connect.

@@ -2,6 +2,7 @@
 //! header or without JSON is an error, regardless of its status. The client never follows a redirect or uses the
 //! environment's proxy.
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Client, RequestBuilder, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 pub use reqwest::Method;
 
-use crate::connect::{CONNECT_TIMEOUT, ConnectError, REQUEST_TIMEOUT};
+use crate::connect::{CONNECT_TIMEOUT, ConnectError, REQUEST_TIMEOUT, ran_out_of_files};
 use crate::stores::{Login, Stores};
 
 /// The header that Elasticsearch adds to each response.
@@ -71,10 +72,10 @@ impl Elastic {
         let settings = &stores.elasticsearch;
         // Only a URL that ends with a slash keeps its path when another path is joined to it.
         let url = Url::parse(&format!("{}/", settings.url.trim_end_matches('/')))
-            .map_err(|error| unreachable(&settings.url, error.to_string()))?;
+            .map_err(|error| unreachable(&settings.url, &error))?;
         let http = Client::builder().no_proxy().redirect(redirect::Policy::none());
         let http = http.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT).build();
-        let http = http.map_err(|error| unreachable(&settings.url, error.to_string()))?;
+        let http = http.map_err(|error| unreachable(&settings.url, &error))?;
         Ok(Self { http, url, login: settings.login.clone() })
     }
 
@@ -88,6 +89,20 @@ impl Elastic {
         self.send(request, path).await
     }
 
+    /// Sends a search, whose body is JSON, and deserializes the body of a successful response.
+    pub async fn search<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, ElasticError> {
+        let request = self.builder(Method::POST, path)?.header(CONTENT_TYPE, JSON).body(body);
+        let (status, bytes) = self.fetch(request, path).await?;
+        if !status.is_success() {
+            return self.parse(status, &bytes, path)?.success(path).and_then(|body| self.shaped(body, path));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(found) => Ok(found),
+            // The same as a value tells whether it is JSON at all.
+            Err(_) => self.parse(status, &bytes, path).and_then(|response| self.shaped(response.body, path)),
+        }
+    }
+
     /// Sends a request and deserializes the body of a successful response.
     pub async fn read<T: DeserializeOwned>(
         &self,
@@ -96,6 +111,10 @@ impl Elastic {
         body: Option<&Value>,
     ) -> Result<T, ElasticError> {
         let body = self.request(method, path, body).await?.success(path)?;
+        self.shaped(body, path)
+    }
+
+    fn shaped<T: DeserializeOwned>(&self, body: Value, path: &str) -> Result<T, ElasticError> {
         serde_json::from_value(body).map_err(|_| self.not_elasticsearch(path, "JSON of another shape"))
     }
 
@@ -106,17 +125,21 @@ impl Elastic {
     }
 
     fn builder(&self, method: Method, path: &str) -> Result<RequestBuilder, ElasticError> {
-        let url = self
-            .url
-            .join(path.trim_start_matches('/'))
-            .map_err(|error| unreachable(self.url.as_str(), error.to_string()))?;
+        let url =
+            self.url.join(path.trim_start_matches('/')).map_err(|error| unreachable(self.url.as_str(), &error))?;
         let request = self.http.request(method, url);
         let Login { user, password } = &self.login;
         Ok(if user.is_empty() { request } else { request.basic_auth(user, Some(password.reveal())) })
     }
 
     async fn send(&self, request: RequestBuilder, path: &str) -> Result<Response, ElasticError> {
-        let broken = |error: reqwest::Error| unreachable(self.url.as_str(), chain(&error.without_url()));
+        let (status, bytes) = self.fetch(request, path).await?;
+        self.parse(status, &bytes, path)
+    }
+
+    /// The body of a response, once it is known to be Elasticsearch's own.
+    async fn fetch(&self, request: RequestBuilder, path: &str) -> Result<(StatusCode, Bytes), ElasticError> {
+        let broken = |error: reqwest::Error| unreachable(self.url.as_str(), &error.without_url());
         let response = request.send().await.map_err(broken)?;
         let status = response.status();
         if status.is_redirection() {
@@ -125,11 +148,14 @@ impl Elastic {
         if !has_product_header(response.headers()) {
             return Err(self.not_elasticsearch(path, &format!("{status} without the product header")));
         }
-        let bytes = response.bytes().await.map_err(broken)?;
+        Ok((status, response.bytes().await.map_err(broken)?))
+    }
+
+    fn parse(&self, status: StatusCode, bytes: &[u8], path: &str) -> Result<Response, ElasticError> {
         if bytes.is_empty() {
             return Ok(Response { status, body: Value::Null });
         }
-        match serde_json::from_slice(&bytes) {
+        match serde_json::from_slice(bytes) {
             Ok(body) => Ok(Response { status, body }),
             Err(_) => Err(self.not_elasticsearch(path, &format!("{status} with a body that is not JSON"))),
         }
@@ -164,9 +190,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn unreachable(address: &str, cause: String) -> ConnectError {
+fn unreachable(address: &str, error: &(dyn std::error::Error + 'static)) -> ConnectError {
+    let (cause, out_of_files) = (chain(error), ran_out_of_files(error));
     let address = address.trim_end_matches('/').to_owned();
-    ConnectError { store: "Elasticsearch", section: "elasticsearch", address, cause }
+    ConnectError { store: "Elasticsearch", section: "elasticsearch", address, cause, out_of_files }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::bounds::Bounds;
-use super::descriptors;
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, QuestionProgress};
 use crate::custom::Prepared;
@@ -18,6 +17,7 @@ use crate::scenario::{Access, Operation, Scenario};
 use crate::target::QueryError;
 use crate::verdict;
 use sluice_schemas::concurrency::lock;
+use sluice_schemas::connect::ran_out_of_files;
 
 /// The state of one drive.
 pub(super) struct Shared {
@@ -112,7 +112,7 @@ impl Shared {
 
     /// Counts a failure that is no store's.
     pub(super) fn note_own_fault(&self, error: &QueryError) {
-        if descriptors::ran_out(error) {
+        if ran_out_of_files(error) {
             add(&self.counters.out_of_files, 1);
         }
     }

@@ -3,8 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use sluice_schemas::elastic::{Elastic, Method};
+use sluice_schemas::elastic::Elastic;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
@@ -37,9 +36,9 @@ impl Searcher {
         Ok(Self { client: Elastic::new(stores)?, indices: communications(names) })
     }
 
-    /// Sends a search, routed to a tenant's shard.
-    pub(crate) async fn search<T: DeserializeOwned>(&self, tenant: Uuid, body: &Value) -> Result<T, QueryError> {
+    /// Sends a search, whose body is JSON, routed to a tenant's shard.
+    pub(crate) async fn search<T: DeserializeOwned>(&self, tenant: Uuid, body: String) -> Result<T, QueryError> {
         let path = format!("/{}/_search?routing={tenant}&{WHOLE}", self.indices);
-        Ok(self.client.read(Method::POST, &path, Some(body)).await?)
+        Ok(self.client.search(&path, body).await?)
     }
 }

@@ -68,6 +68,7 @@ impl Cluster {
             section: "kafka",
             address: stores.kafka.brokers.clone(),
             cause: cause.to_string(),
+            out_of_files: false,
         };
         let admin = Arc::new(connect::kafka_config(stores).create::<AdminClient<_>>().map_err(unreachable)?);
         let brokers = metadata(&admin, CONNECT_TIMEOUT, |error| unreachable(error).into()).await?.brokers().len();

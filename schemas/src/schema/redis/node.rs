@@ -54,6 +54,7 @@ async fn first_reachable(cluster: &'static str, nodes: &[String]) -> Result<Node
         section: "redis",
         address: "no address".to_owned(),
         cause: "the settings list no node".to_owned(),
+        out_of_files: false,
     }))
 }
 

@@ -234,7 +234,14 @@ fn versions(listed: &str) -> Vec<(String, String)> {
 }
 
 fn unreachable_at(settings: &S3, error: &dyn std::fmt::Display) -> SchemaError {
-    ConnectError { store: "S3", section: "s3", address: settings.endpoint.clone(), cause: error.to_string() }.into()
+    ConnectError {
+        store: "S3",
+        section: "s3",
+        address: settings.endpoint.clone(),
+        cause: error.to_string(),
+        out_of_files: false,
+    }
+    .into()
 }
 
 #[cfg(test)]
