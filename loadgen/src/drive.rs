@@ -37,7 +37,7 @@ mod vitals;
 mod writes;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sluice_schemas::Store;
@@ -52,7 +52,7 @@ use crate::measure::{DurationHistogram, GeneratorHealth, Measurements, WriteReco
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
-use crate::scenario::Access;
+use crate::scenario::{Access, Scenario};
 use crate::shards::ShardsError;
 use crate::target::QueryError;
 use crate::target::connections::Connections;
@@ -93,6 +93,8 @@ pub struct Driven {
     pub health: GeneratorHealth,
     /// Start of the drive, after its warm-up.
     pub started_at: DateTime<Utc>,
+    /// The end of the drive, before the last answers and acknowledgements.
+    pub ended: Instant,
     /// Time from the first write to the end of the drive: it contains a warm-up that writes.
     pub written_in: Duration,
     /// All planned records.
@@ -123,6 +125,9 @@ pub enum DriveError {
     /// The shards of the run did not start together.
     #[error(transparent)]
     Shards(#[from] ShardsError),
+    /// The drive was stopped before it began.
+    #[error("begin the drive: stopped")]
+    Stopped,
 }
 
 /// Drives the plan: the warm-up, then every write and probe at its intended start, until the last answer and
@@ -132,16 +137,18 @@ pub async fn drive(
     stop: &CancellationToken,
     progress: &watch::Sender<Arc<Progress>>,
 ) -> Result<Driven, DriveError> {
-    let shared = prepare(context).await?;
-    let writers = writers(context).await?;
+    let preparing =
+        stop.run_until_cancelled(Box::pin(async { Ok((prepare(context).await?, writers(context).await?)) }));
+    let (shared, writers) = preparing.await.unwrap_or(Err(DriveError::Stopped))?;
     descriptors::raise_limit();
     let priority = Priority::raise();
-    let loops = Loops::start(context, &shared).await?;
+    let starting = stop.run_until_cancelled(Loops::start(context, &shared)).await;
+    let loops = starting.ok_or(DriveError::Stopped)??;
     let lead = if writers.is_some() { context.scenario.lead() } else { Duration::ZERO };
     if lead.is_zero() {
         warm_up(&shared, &loops, stop, progress).await?;
     }
-    start_together(context).await?;
+    start_together(context, stop).await?;
     let (clock, sending, commits) = start_writes(&shared, writers, lead, stop);
     if !lead.is_zero() {
         warm_up_until(&clock, (&shared, &loops), stop, progress).await?;
@@ -150,10 +157,11 @@ pub async fn drive(
     let vitals = Vitals::start();
     let (checks, checking) = start_checks(&shared, &loops);
     let mut probes = loops.run(Schedule::Drive, &clock, Some(checks)).await;
-    let driving = async { tokio::join!(sent(sending), probes.all_started()) };
-    let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
+    let driving =
+        async { tokio::join!(sent(sending), probes.all_started(), users_end(&shared.scenario, &clock, stop)) };
+    let (sent, (), ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     let sent = sent?;
-    let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
+    let (monotonic, system, ended) = (clock.elapsed(), clock.system_elapsed(), Instant::now());
     let vitals = vitals.finish();
     let finishing = finish(&shared, probes, (commits, checking), watching, stop);
     let (lost, delays) = with_last_progress(&shared, &Clock::start(stop), progress, finishing).await?;
@@ -167,6 +175,7 @@ pub async fn drive(
         measured: measurements(&shared, kafka),
         health,
         started_at: clock.system_start(),
+        ended,
         written_in: lead + monotonic,
         planned,
         acknowledged: (0..shared.plan.population().tenants().len()).map(|tenant| shared.acknowledged(tenant)).collect(),
@@ -240,12 +249,14 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     }))
 }
 
-/// With other shards, waits for the instant at which all start.
-async fn start_together(context: RunContext<'_>) -> Result<(), ShardsError> {
-    match context.shards {
-        Some(shards) => shards.start_together().await,
-        None => Ok(()),
+/// With other shards, waits for the instant at which all start. One that is stopped never says that it is ready.
+async fn start_together(context: RunContext<'_>, stop: &CancellationToken) -> Result<(), DriveError> {
+    let Some(shards) = context.shards else { return Ok(()) };
+    if stop.is_cancelled() {
+        return Err(DriveError::Stopped);
     }
+    let started = stop.run_until_cancelled(Box::pin(shards.start_together())).await;
+    Ok(started.ok_or(DriveError::Stopped)??)
 }
 
 async fn warm_up(
@@ -268,6 +279,13 @@ async fn sent(sending: Option<Sending>) -> Result<Option<Sent>, ProduceError> {
     match sending {
         Some(sending) => join(sending).await.map(Some),
         None => Ok(None),
+    }
+}
+
+/// Waits until no user begins another question. What is asked at a rate says itself when the last one is started.
+async fn users_end(scenario: &Scenario, clock: &Clock, stop: &CancellationToken) {
+    if !scenario.users.is_empty() {
+        stop.run_until_cancelled(tokio::time::sleep_until(clock.instant(scenario.duration).into())).await;
     }
 }
 

@@ -2,6 +2,7 @@
 //! It holds only references and decides nothing.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
@@ -28,13 +29,24 @@ pub struct RunContext<'a> {
     pub own: &'a Arc<Prepared>,
     /// What the run may do.
     pub access: Access,
+    /// When what expires had been loaded.
+    pub loaded: Instant,
 }
 
 impl<'a> RunContext<'a> {
     /// A run that writes the whole plan, and asks no questions of the scenario's own.
     pub fn new(stores: &'a Stores, names: &'a Names, scenario: &'a Scenario, plan: &'a Arc<Plan>) -> Self {
         static NONE: LazyLock<Arc<Prepared>> = LazyLock::new(Arc::default);
-        Self { stores, names, scenario, plan, shards: None, own: &NONE, access: Access::ReadWrite }
+        Self {
+            stores,
+            names,
+            scenario,
+            plan,
+            shards: None,
+            own: &NONE,
+            access: Access::ReadWrite,
+            loaded: Instant::now(),
+        }
     }
 
     /// The part of the plan that is driven here.

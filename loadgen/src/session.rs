@@ -44,6 +44,7 @@ pub struct Session {
     /// Held by the first shard of a run that writes.
     reservation: Option<Reservation>,
     shards: Option<Meeting>,
+    /// When what expires had been loaded.
     opened: Instant,
 }
 
@@ -125,14 +126,15 @@ fn check(scenario: &Scenario, access: Access) -> Result<(), SessionError> {
     if scenario.fits(access) { Ok(()) } else { Err(SessionError::Access) }
 }
 
-/// Checks, before a store starts, that the stores keep the whole population for at least another day.
+/// Checks, before a store starts, that the stores keep the whole population for a day longer than the run.
 ///
 /// # Errors
 /// [`SessionError::TooOld`].
 pub fn check_age(scenario: &Scenario) -> Result<(), SessionError> {
     let start = scenario.start - scenario.history_span;
     let kept_until = start.checked_add_months(Months::new(RETENTION_YEARS * 12));
-    let is_kept = kept_until.is_none_or(|until| until > Utc::now() + TimeDelta::days(1));
+    let run = scenario.warm_up + scenario.duration + scenario.settle;
+    let is_kept = kept_until.is_none_or(|until| until > Utc::now() + TimeDelta::days(1) + run);
     if is_kept { Ok(()) } else { Err(SessionError::TooOld(start.date_naive())) }
 }
 
@@ -166,14 +168,17 @@ impl Session {
             let (own, access) = (Arc::default(), Access::ReadWrite);
             let mut session =
                 Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };
-            session.load(&digests.population, is_kept, observer, stop).await?;
-            // What expires was loaded last.
-            session.opened = Instant::now();
-            session.prepare().await?;
             if !planning.shard.is_whole() {
                 let agreed = agreed(&session.digest, &session.scenario);
                 let meeting = Meeting::open(&session.stores, &session.names, &agreed, planning.shard).await?;
                 session.shards = Some(meeting);
+            }
+            session.load(&digests.population, is_kept, observer, stop).await?;
+            // What expires was loaded last.
+            session.opened = Instant::now();
+            session.prepare().await?;
+            if let Some(shards) = &session.shards {
+                shards.prepared().await?;
             }
             Ok(session)
         };
@@ -293,8 +298,9 @@ impl Session {
 
     /// The session as the stages of a trial see it.
     pub fn context(&self) -> RunContext<'_> {
-        let Self { stores, names, scenario, plan, own, access, shards, .. } = self;
-        RunContext { stores, names, scenario, plan, shards: shards.as_ref(), own, access: *access }
+        let Self { stores, names, scenario, plan, own, access, shards, opened, .. } = self;
+        let (shards, access, loaded) = (shards.as_ref(), *access, *opened);
+        RunContext { stores, names, scenario, plan, shards, own, access, loaded }
     }
 
     /// Frees the namespace. What was created stays until the next session of the namespace.

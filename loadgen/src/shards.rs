@@ -1,6 +1,7 @@
 //! How the shards of one run agree: over a hash in the Redis of the namespace. The first shard says what is prepared, the
 //! others join, all start at the same instant, and the first learns what the others wrote. The plan itself needs no agreement.
-//! The hash expires soon after the first shard is gone, and a run deletes what an earlier one left.
+//! The first shard counts in it while it lives, which the others watch: a stall of Redis is not its end. A run deletes what an
+//! earlier one left.
 
 mod error;
 
@@ -26,8 +27,10 @@ pub use error::ShardsError;
 
 /// Time between two looks at the hash.
 const POLL: Duration = Duration::from_millis(200);
-/// Time for which a shard waits until the first one has prepared the stores.
-const PREPARED_WITHIN: Duration = Duration::from_hours(1);
+/// The same while the first shard loads, or drives.
+const SLOW_POLL: Duration = Duration::from_secs(2);
+/// Time for which a shard waits until the first one has begun; a load may take longer.
+const BEGUN_WITHIN: Duration = Duration::from_hours(1);
 /// Time for which the first shard waits until the others are ready.
 const READY_WITHIN: Duration = Duration::from_mins(10);
 /// Time for which the first shard waits for the end of the others' drives after its own.
@@ -37,17 +40,24 @@ const START_AFTER: Duration = Duration::from_secs(2);
 /// Most by which the clock of a shard's machine may differ from that of Redis, so that those of two shards differ by at most
 /// twice as much: what the bounds of live answers allow for.
 const MAX_SKEW: Duration = Duration::from_millis(500);
-/// Lifetime of the hash in seconds, renewed while the first shard lives.
-const EXPIRES: i64 = 30;
-const RENEWED_EVERY: Duration = Duration::from_secs(5);
+/// Time between two heartbeats of the first shard.
+const BEAT: Duration = Duration::from_secs(2);
+/// Time without a heartbeat, while Redis answers, after which the first shard is gone.
+const GONE_AFTER: Duration = Duration::from_secs(30);
+/// Time for which a message is tried again while Redis does not answer.
+const SAID_WITHIN: Duration = Duration::from_mins(5);
+/// Lifetime of the hash in seconds, renewed by each heartbeat.
+const EXPIRES: i64 = 24 * 3_600;
 
 /// The fields of the hash.
+const BEGUN: &str = "begun";
+const HEARTBEAT: &str = "heartbeat";
 const PREPARED: &str = "prepared";
 const START: &str = "start";
 
-/// What the first shard has prepared.
+/// What the first shard prepares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Prepared {
+struct Begun {
     /// The run, which no other one has in common.
     run: Uuid,
     digest: String,
@@ -59,34 +69,38 @@ pub struct Meeting {
     connection: ClusterConnection,
     key: String,
     shard: Shard,
-    prepared: Prepared,
-    /// Renews the hash; only the first shard does.
-    renewing: Option<JoinHandle<()>>,
+    begun: Begun,
+    /// The heartbeat; only the first shard has one.
+    beating: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Meeting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meeting").field("shard", &self.shard).field("prepared", &self.prepared).finish_non_exhaustive()
+        f.debug_struct("Meeting").field("shard", &self.shard).field("begun", &self.begun).finish_non_exhaustive()
     }
 }
 
 impl Drop for Meeting {
     fn drop(&mut self) {
-        self.renewing.iter().for_each(JoinHandle::abort);
+        self.beating.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Meeting {
-    /// The first shard: says that the stores of the namespace are prepared for a plan.
+    /// The first shard: says that it prepares the stores of the namespace for a plan.
     pub async fn open(stores: &Stores, names: &Names, digest: &str, shard: Shard) -> Result<Self, ShardsError> {
         let mut connection = connect::redis_state(stores).await?;
         let key = key(names);
-        let prepared = Prepared { run: Uuid::new_v4(), digest: digest.to_owned(), shards: shard.of() };
+        let begun = Begun { run: Uuid::new_v4(), digest: digest.to_owned(), shards: shard.of() };
         let _: () = connection.del(&key).await?;
-        let _: () = connection.hset(&key, PREPARED, encode(&prepared)).await?;
-        let _: () = connection.expire(&key, EXPIRES).await?;
-        let renewing = Some(tokio::spawn(renew(connection.clone(), key.clone())));
-        Ok(Self { connection, key, shard, prepared, renewing })
+        let _: () = connection.hset(&key, BEGUN, encode(&begun)).await?;
+        let beating = Some(tokio::spawn(beat(connection.clone(), key.clone())));
+        Ok(Self { connection, key, shard, begun, beating })
+    }
+
+    /// The first shard: says that the stores are prepared.
+    pub async fn prepared(&self) -> Result<(), ShardsError> {
+        Ok(self.connection.clone().hset(&self.key, PREPARED, "true").await?)
     }
 
     /// Another shard: waits until the first one has prepared the stores; also returns the names of the run. `waiting` is
@@ -97,24 +111,62 @@ impl Meeting {
         shard: Shard,
         waiting: impl Fn(&str),
     ) -> Result<(Self, Names), ShardsError> {
-        let deadline = Instant::now() + PREPARED_WITHIN;
+        let deadline = Instant::now() + BEGUN_WITHIN;
+        // What an earlier run left has no heartbeat.
+        let mut seen: Option<(Begun, String)> = None;
         loop {
             match look(stores, names).await {
-                Ok(Some((connection, names, prepared))) => {
-                    if (prepared.digest.as_str(), prepared.shards) != (digest, shard.of()) {
-                        return Err(ShardsError::OtherPlan { shard, shards: prepared.shards });
+                Ok(Some(Found { connection, names, begun, heartbeat })) => {
+                    let is_alive = seen.as_ref().is_some_and(|(run, last)| *run == begun && *last != heartbeat);
+                    if is_alive {
+                        let meeting = Self { connection, key: key(&names), shard, begun, beating: None };
+                        meeting.take_place(digest, waiting).await?;
+                        return Ok((meeting, names));
                     }
-                    let meeting = Self { connection, key: key(&names), shard, prepared, renewing: None };
-                    meeting.claim_place().await?;
-                    return Ok((meeting, names));
+                    seen = Some((begun, heartbeat));
+                    waiting("waiting for the first shard");
                 }
-                Ok(None) => waiting("waiting until the first shard has prepared the stores"),
+                Ok(None) => waiting("waiting for the first shard"),
                 Err(error) => waiting(&format!("waiting until the stores can be reached: {error}")),
             }
             if Instant::now() >= deadline {
-                return Err(ShardsError::NotPrepared { shard, waited: PREPARED_WITHIN });
+                return Err(ShardsError::NotPrepared { shard, waited: BEGUN_WITHIN });
             }
-            sleep(POLL).await;
+            sleep(SLOW_POLL).await;
+        }
+    }
+
+    /// Joins a run whose first shard lives, and waits until that has prepared the stores.
+    async fn take_place(&self, digest: &str, waiting: impl Fn(&str)) -> Result<(), ShardsError> {
+        if (self.begun.digest.as_str(), self.begun.shards) != (digest, self.shard.of()) {
+            return Err(ShardsError::OtherPlan { shard: self.shard, shards: self.begun.shards });
+        }
+        self.claim_place().await?;
+        waiting("waiting until the first shard has prepared the stores");
+        self.wait_for(PREPARED, SLOW_POLL).await.map(drop)
+    }
+
+    /// Waits for a field, as long as the first shard lives.
+    async fn wait_for(&self, field: &str, every: Duration) -> Result<String, ShardsError> {
+        let mut pulse = Pulse::default();
+        loop {
+            match self.fields().await {
+                Ok(fields) if fields.contains_key(field) => return Ok(fields[field].clone()),
+                Ok(fields) if pulse.is_felt(&fields) => {}
+                Ok(_) => return Err(ShardsError::Gone(self.shard)),
+                Err(ShardsError::Redis(_)) => pulse = Pulse::default(),
+                Err(error) => return Err(error),
+            }
+            sleep(every).await;
+        }
+    }
+
+    /// Another shard: returns when the first one is gone.
+    pub async fn wait_until_gone(&self) -> ShardsError {
+        // Nobody ever sets it.
+        match self.wait_for("end", SLOW_POLL).await {
+            Ok(_) => ShardsError::Gone(self.shard),
+            Err(error) => error,
         }
     }
 
@@ -132,7 +184,7 @@ impl Meeting {
 
     /// The run, the same for all its shards and for no other run.
     pub fn run(&self) -> String {
-        self.prepared.run.to_string()
+        self.begun.run.to_string()
     }
 
     /// Waits until every shard is ready, and then until the instant at which all start, by the system clocks of their
@@ -144,13 +196,8 @@ impl Meeting {
             let at = chrono::Utc::now() + START_AFTER;
             let _: () = self.connection.clone().hset(&self.key, START, at.timestamp_millis()).await?;
         }
-        let at = loop {
-            let fields = self.fields().await?;
-            match fields.get(START).and_then(|millis| millis.parse::<i64>().ok()) {
-                Some(millis) => break millis,
-                None => sleep(POLL).await,
-            }
-        };
+        let at = self.wait_for(START, POLL).await?;
+        let at: i64 = at.parse().map_err(|_| ShardsError::Gone(self.shard))?;
         let left = at - chrono::Utc::now().timestamp_millis();
         if left < 0 {
             return Err(ShardsError::Late { shard: self.shard, millis: left.unsigned_abs() });
@@ -194,7 +241,7 @@ impl Meeting {
     /// Ends the agreement. Only the first shard deletes the hash.
     pub async fn close(self) {
         if self.shard.is_first() {
-            self.renewing.iter().for_each(JoinHandle::abort);
+            self.beating.iter().for_each(JoinHandle::abort);
             let deleted: Result<(), redis::RedisError> = self.connection.clone().del(&self.key).await;
             // It expires by itself.
             drop(deleted);
@@ -202,6 +249,16 @@ impl Meeting {
     }
 
     async fn say(&self, what: &str, value: &str) -> Result<(), ShardsError> {
+        let deadline = Instant::now() + SAID_WITHIN;
+        loop {
+            match self.try_to_say(what, value).await {
+                Err(ShardsError::Redis(_)) if Instant::now() < deadline => sleep(SLOW_POLL).await,
+                said => return said,
+            }
+        }
+    }
+
+    async fn try_to_say(&self, what: &str, value: &str) -> Result<(), ShardsError> {
         let field = format!("{what}:{}", self.shard.number());
         // Never creates the hash again after the first shard is gone.
         self.fields().await?;
@@ -211,8 +268,8 @@ impl Meeting {
     /// The fields of the hash of this run.
     async fn fields(&self) -> Result<BTreeMap<String, String>, ShardsError> {
         let fields: BTreeMap<String, String> = self.connection.clone().hgetall(&self.key).await?;
-        let prepared = fields.get(PREPARED).and_then(|text| serde_json::from_str::<Prepared>(text).ok());
-        if prepared.as_ref() == Some(&self.prepared) { Ok(fields) } else { Err(ShardsError::Gone(self.shard)) }
+        let begun = fields.get(BEGUN).and_then(|text| serde_json::from_str::<Begun>(text).ok());
+        if begun.as_ref() == Some(&self.begun) { Ok(fields) } else { Err(ShardsError::Gone(self.shard)) }
     }
 
     /// What every shard has said, in their order.
@@ -224,7 +281,13 @@ impl Meeting {
     ) -> Result<Vec<String>, ShardsError> {
         let deadline = Instant::now() + within;
         loop {
-            let fields = self.fields().await?;
+            let fields = match self.fields().await {
+                Err(ShardsError::Redis(_)) if Instant::now() < deadline => {
+                    sleep(SLOW_POLL).await;
+                    continue;
+                }
+                fields => fields?,
+            };
             let said: Vec<Option<String>> =
                 (1..=self.shard.of()).map(|number| fields.get(&format!("{what}:{number}")).cloned()).collect();
             let missing: Vec<u32> =
@@ -248,19 +311,72 @@ fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("numbers and texts always serialize")
 }
 
-/// What the first shard has prepared, if it has.
-async fn look(stores: &Stores, names: &Names) -> Result<Option<(ClusterConnection, Names, Prepared)>, ShardsError> {
-    let names = runs::resolve_names(stores, names, Store::ALL).await?;
-    let mut connection = connect::redis_state(stores).await?;
-    let text: Option<String> = connection.hget(key(&names), PREPARED).await?;
-    let prepared = text.and_then(|text| serde_json::from_str(&text).ok());
-    Ok(prepared.map(|prepared| (connection, names, prepared)))
+/// The heartbeat of the first shard, as another one sees it. A time in which Redis can't be asked is no time without one.
+struct Pulse {
+    last: Option<String>,
+    since: Instant,
 }
 
-async fn renew(mut connection: ClusterConnection, key: String) {
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { last: None, since: Instant::now() }
+    }
+}
+
+impl Pulse {
+    /// Whether the heart has beaten lately.
+    fn is_felt(&mut self, fields: &BTreeMap<String, String>) -> bool {
+        let now = fields.get(HEARTBEAT);
+        if now != self.last.as_ref() {
+            (self.last, self.since) = (now.cloned(), Instant::now());
+        }
+        self.since.elapsed() < GONE_AFTER
+    }
+}
+
+/// What the first shard has said.
+struct Found {
+    connection: ClusterConnection,
+    names: Names,
+    begun: Begun,
+    heartbeat: String,
+}
+
+/// What the first shard has said, if it has.
+async fn look(stores: &Stores, names: &Names) -> Result<Option<Found>, ShardsError> {
+    let names = runs::resolve_names(stores, names, Store::ALL).await?;
+    let mut connection = connect::redis_state(stores).await?;
+    let (begun, heartbeat): (Option<String>, Option<String>) =
+        connection.hmget(key(&names), &[BEGUN, HEARTBEAT]).await?;
+    let begun = begun.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(begun.zip(heartbeat).map(|(begun, heartbeat)| Found { connection, names, begun, heartbeat }))
+}
+
+async fn beat(mut connection: ClusterConnection, key: String) {
     loop {
-        sleep(RENEWED_EVERY).await;
-        // A store that is down for a moment is renewed the next time.
+        // A store that is down for a moment is told the next time.
+        drop(connection.hincr::<_, _, _, i64>(&key, HEARTBEAT, 1).await);
         drop(connection.expire::<_, bool>(&key, EXPIRES).await);
+        sleep(BEAT).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_heart_that_stops_while_redis_answers_is_dead() {
+        let said = |beat: u32| BTreeMap::from([(HEARTBEAT.to_owned(), beat.to_string())]);
+        let mut pulse = Pulse::default();
+        for beat in 0..40 {
+            assert!(pulse.is_felt(&said(beat)));
+            tokio::time::advance(GONE_AFTER / 2).await;
+        }
+        assert!(pulse.is_felt(&said(39)));
+        tokio::time::advance(GONE_AFTER).await;
+        assert!(!pulse.is_felt(&said(39)));
+        assert!(pulse.is_felt(&said(40)));
+        assert!(Pulse::default().is_felt(&said(39)), "after a time without an answer of Redis");
     }
 }

@@ -2,7 +2,7 @@
 //! them in turn, each with a number that keeps its records apart from those of the others. It never
 //! starts or stops a process; the ingest worker of the namespace is its caller's.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sluice_schemas::concurrency::blocking;
@@ -133,8 +133,20 @@ impl<'a> Trial<'a> {
     pub async fn drive(&mut self) -> Result<Driven, TrialError> {
         let (sender, mut receiver) = watch::channel(Arc::<Progress>::default());
         self.observer.drive_started();
+        // A shard that is left alone ends its drive, before another run uses the namespace.
+        let (stop, lost) = (self.stop.child_token(), OnceLock::new());
+        let watching = async {
+            if let Some(shards) = self.session.context().shards.filter(|shards| !shards.shard().is_first()) {
+                lost.set(shards.wait_until_gone().await).ok();
+                stop.cancel();
+            }
+            std::future::pending::<()>().await;
+        };
         let driving = async {
-            let driven = drive::drive(self.context(), self.stop, &sender).await;
+            let driven = tokio::select! {
+                driven = Box::pin(drive::drive(self.context(), &stop, &sender)) => driven,
+                () = watching => unreachable!("it never ends"),
+            };
             drop(sender);
             driven
         };
@@ -144,10 +156,14 @@ impl<'a> Trial<'a> {
             }
         };
         let (driven, ()) = tokio::join!(driving, observing);
-        let driven = driven?;
-        if driven.stopped {
-            return Err(TrialError::Stopped);
+        if let Some(lost) = lost.into_inner() {
+            return Err(DriveError::Shards(lost).into());
         }
+        let driven = match driven {
+            Ok(driven) if driven.stopped => return Err(TrialError::Stopped),
+            Err(DriveError::Stopped) => return Err(TrialError::Stopped),
+            driven => driven?,
+        };
         self.failures.extend(driven.lost.iter().cloned());
         self.observer.step_finished(&describe(&driven));
         Ok(driven)
@@ -189,7 +205,8 @@ impl<'a> Trial<'a> {
             observer.step_advanced(&format!("{arrived} of {produced} have landed or been dead-lettered"));
         };
         let produced = (self.acknowledged(driven), self.letters_before);
-        let settling = account::settle(self.context(), produced, self.scenario.settle, self.stop, &progress);
+        let settling =
+            account::settle(self.context(), produced, (driven.ended, self.scenario.settle), self.stop, &progress);
         match self.unless_stopped(settling).await? {
             Ok(settled) => {
                 observer.step_finished(&format!(

@@ -1,7 +1,7 @@
 //! A small scenario in a separate namespace: loading, driving and accounting. Shared by the tests of loadgen.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluice_ingest::Error;
 use sluice_ingest::config::Settings;
@@ -175,7 +175,8 @@ impl World {
 
     pub(crate) async fn wait_until_landed(&self, acknowledged: &[Totals]) {
         let stop = CancellationToken::new();
-        let settled = account::settle(self.context(), (acknowledged, 0), IDLE_LIMIT, &stop, &|_, _| ()).await;
+        let settled =
+            account::settle(self.context(), (acknowledged, 0), (Instant::now(), IDLE_LIMIT), &stop, &|_, _| ()).await;
         let settled = settled.unwrap();
         assert!(settled.is_complete(), "{settled:?}");
     }

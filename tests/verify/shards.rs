@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::program::{Program, SCENARIO, World};
@@ -55,6 +57,19 @@ async fn two_shards_give_the_account_and_the_digest_of_one_run() {
     // The negative control: one shard is not the whole.
     let (code, output) = world.run(&["report", "merge", &shards[0]], SCENARIO).wait_for_exit().await;
     assert!(code == 4 && output.contains("these are missing: 2"), "{output}");
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_shard_that_is_left_alone_ends_its_drive() {
+    let world = World::new().await;
+    let long = SCENARIO.replace("replayed_in = \"4 s\"", "replayed_in = \"20 min\"");
+    let [mut first, mut second] = ["1/2", "2/2"].map(|shard| world.shard(shard, &long));
+    tokio::join!(first.wait_for_line("driving, "), second.wait_for_line("driving, "));
+    kill(Pid::from_raw(first.pid()), Signal::SIGKILL).unwrap();
+    let (code, output) = second.wait_for_exit().await;
+    assert!(code == 3 && output.contains("drive as shard 2/2: the run of the first shard has ended"), "{output}");
+    first.wait_until_exited().await;
     world.sweep_and_drop().await;
 }
 

@@ -11,23 +11,19 @@ use crate::question::cached_profiles::cached_customers;
 use crate::question::lookup_cached::get_context;
 use crate::question::session::get_session;
 use crate::run_context::RunContext;
-use crate::scenario::Scenario;
 use crate::target::QueryError;
 use crate::target::redis::Cluster;
 
 /// Reads in flight.
 const IN_FLIGHT: usize = 128;
 
-/// Accounts for every tenant's contexts and sessions, unless the run is so long that they may have expired.
+/// Accounts for every tenant's contexts and sessions, unless they may have expired.
 pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> Result<(), AccountError> {
-    let Scenario { warm_up, duration, settle, .. } = context.scenario;
-    let trials = context.plan.population().trial() + 1;
-    let took = (*warm_up + *duration + 2 * *settle) * trials;
-    if took <= *CONTEXT_TTL / 2 {
+    if context.loaded.elapsed() <= *CONTEXT_TTL / 2 {
         let cache = Cluster::cache(context.stores, context.names).await?;
         contexts(context, &cache, account).await?;
     }
-    if took <= *SESSION_TTL / 2 {
+    if context.loaded.elapsed() <= *SESSION_TTL / 2 {
         let state = Cluster::state(context.stores, context.names).await?;
         sessions(context, &state, account).await?;
     }

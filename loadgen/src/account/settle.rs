@@ -29,7 +29,7 @@ pub struct Settled {
     pub arrived: u64,
     /// Records that had not arrived when the wait began.
     pub behind: u64,
-    /// Time until the last of them arrived.
+    /// Time from the end of the drive until it was seen that the last of them had arrived.
     pub took: Duration,
 }
 
@@ -42,16 +42,17 @@ impl Settled {
 
 /// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged. Gives up when nothing has
 /// arrived for `idle_limit`, or when stopped. Calls `progress` with the records that have arrived and those produced.
-/// `letters_before` are the dead letters of earlier trials.
+/// `letters_before` are the dead letters of earlier trials. The drive ended at `driven`: since then, its last answers and
+/// acknowledgements have been awaited.
 pub async fn settle(
     context: RunContext<'_>,
     (acknowledged, letters_before): (&[Totals], u64),
-    idle_limit: Duration,
+    (driven, idle_limit): (Instant, Duration),
     stop: &CancellationToken,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<Settled, AccountError> {
     let produced = acknowledged.iter().map(Totals::through_kafka).sum();
-    let started = Instant::now();
+    let mut last_arrival = Instant::now();
     let mut settled = Settled { produced, arrived: 0, behind: produced, took: Duration::ZERO };
     let (mut landed, mut dead_lettered, mut kafka_again) = (0, 0, Instant::now());
     let mut polls = tokio::time::interval(POLL_INTERVAL);
@@ -74,10 +75,11 @@ pub async fn settle(
         let arrived = landed + dead_lettered;
         if arrived > settled.arrived {
             let behind = if settled.arrived == 0 { produced.saturating_sub(arrived) } else { settled.behind };
-            settled = Settled { arrived, behind, took: started.elapsed(), ..settled };
+            last_arrival = Instant::now();
+            settled = Settled { arrived, behind, took: last_arrival.saturating_duration_since(driven), ..settled };
             progress(arrived, produced);
         }
-        if settled.is_complete() || started.elapsed() > settled.took + idle_limit {
+        if settled.is_complete() || last_arrival.elapsed() > idle_limit {
             return Ok(settled);
         }
     }

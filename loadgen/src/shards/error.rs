@@ -20,9 +20,7 @@ pub enum ShardsError {
     #[error("agree with the other shards over Redis: {0}")]
     Redis(#[from] redis::RedisError),
     /// The first shard did not come.
-    #[error(
-        "join the run as shard {shard}: the first shard has not prepared the namespace within {waited:?}; start it as well"
-    )]
+    #[error("join the run as shard {shard}: the first shard has not begun within {waited:?}; start it as well")]
     NotPrepared {
         /// The shard.
         shard: Shard,
@@ -44,7 +42,10 @@ pub enum ShardsError {
     #[error("join the run as shard {0}: another process already is; give every process a number of its own")]
     Taken(Shard),
     /// The first shard has ended, or started again.
-    #[error("drive as shard {0}: the run of the first shard has ended or was started again; start all shards again")]
+    #[error(
+        "drive as shard {0}: the run of the first shard has ended, was started again, or Redis has lost what it said; start all \
+         shards again"
+    )]
     Gone(Shard),
     /// Shards did not come in time.
     #[error("wait for all shards: of {of}, {} did not {doing} within {waited:?}", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
