@@ -15,9 +15,11 @@ mod postgres;
 mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
+use tokio::time::timeout;
 
 use crate::question::custom::{Custom, CustomQuestion, Expected};
 use crate::question::{Answer, Key, Store};
@@ -25,6 +27,9 @@ use crate::target::QueryError;
 use parameters::Parameters;
 
 pub use error::CustomError;
+
+/// Time in which the values of a question's parameters are sampled, and its store accepts it.
+const PREPARED_WITHIN: Duration = Duration::from_mins(1);
 
 /// The values of the parameters of one request, by name.
 type Chosen<'a> = BTreeMap<&'a str, &'a str>;
@@ -49,6 +54,25 @@ enum Request {
     Redis(redis::Command),
 }
 
+impl PreparedQuestion {
+    async fn new(question: &CustomQuestion, (stores, names): (&Stores, &Names)) -> Result<Self, CustomError> {
+        let parameters = Parameters::sample(question, (stores, names)).await?;
+        let request = match question.question.store() {
+            Store::Postgres => {
+                Request::Postgres(postgres::Query::prepare(question, &parameters, (stores, names)).await?)
+            }
+            Store::Clickhouse => {
+                Request::Clickhouse(clickhouse::Query::prepare(question, &parameters, (stores, names)).await?)
+            }
+            Store::Elasticsearch => {
+                Request::Elasticsearch(elasticsearch::Search::prepare(question, &parameters, stores).await?)
+            }
+            Store::Redis => Request::Redis(redis::Command::prepare(question, &parameters, stores).await?),
+        };
+        Ok(Self { request, parameters, expected: question.expected.clone() })
+    }
+}
+
 impl Prepared {
     /// Prepares those of the questions that are asked: samples the values of their parameters, and lets their stores check
     /// them. Nothing is written.
@@ -59,21 +83,12 @@ impl Prepared {
     ) -> Result<Self, CustomError> {
         let mut prepared = BTreeMap::new();
         for question in questions.iter().filter(|question| asked.contains(&question.question)) {
-            let parameters = Parameters::sample(question, (stores, names)).await?;
-            let request = match question.question.store() {
-                Store::Postgres => {
-                    Request::Postgres(postgres::Query::prepare(question, &parameters, (stores, names)).await?)
-                }
-                Store::Clickhouse => {
-                    Request::Clickhouse(clickhouse::Query::prepare(question, &parameters, (stores, names)).await?)
-                }
-                Store::Elasticsearch => {
-                    Request::Elasticsearch(elasticsearch::Search::prepare(question, &parameters, stores).await?)
-                }
-                Store::Redis => Request::Redis(redis::Command::prepare(question, &parameters, stores).await?),
-            };
-            let expected = question.expected.clone();
-            prepared.insert(question.question, PreparedQuestion { request, parameters, expected });
+            let preparing = PreparedQuestion::new(question, (stores, names));
+            let ready = timeout(PREPARED_WITHIN, preparing).await;
+            // A frozen store returns nothing, not even an error.
+            let no_answer =
+                |_| CustomError::refused(question, format!("its store gives no answer in {PREPARED_WITHIN:?}"));
+            prepared.insert(question.question, ready.map_err(no_answer)??);
         }
         Ok(Self(prepared))
     }

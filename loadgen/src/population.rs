@@ -61,6 +61,13 @@ pub fn customers_of_tenants(parameters: &Parameters) -> Vec<u64> {
     tenants::customers(parameters)
 }
 
+/// Number of agent metrics before the drive and in it, of all tenants.
+pub(crate) fn metrics_of_tenants(parameters: &Parameters) -> (u64, u64) {
+    let tenants = tenants::generate(parameters);
+    let sum = |count: fn(&Tenant) -> u64| tenants.iter().map(count).fold(0, u64::saturating_add);
+    (sum(|tenant| tenant.past_metrics), sum(|tenant| tenant.driven_metrics))
+}
+
 /// A population; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Population(Arc<Inner>);

@@ -78,7 +78,9 @@ impl Query {
         let database = question.database.clone().unwrap_or_else(|| names.database());
         let mut connection = connect_once(stores, &database).await?;
         let untyped = numbered(&|number| format!("${}", number + 1));
-        sqlx::raw_sql(AssertSqlSafe(format!("{PREPARE}{untyped}"))).execute(&mut connection).await.map_err(failed)?;
+        // As a prepared statement itself: then the server refuses a text of several statements before one of them runs.
+        let preparing = sqlx::query(AssertSqlSafe(format!("{PREPARE}{untyped}"))).persistent(false);
+        preparing.execute(&mut connection).await.map_err(failed)?;
         let types: Option<Vec<String>> = sqlx::query_scalar(TYPES).fetch_one(&mut connection).await.map_err(failed)?;
         let types = types.unwrap_or_default();
         let session_reads_only = sqlx::query_scalar(READS_ONLY).fetch_one(&mut connection).await.map_err(failed)?;

@@ -25,14 +25,37 @@ const MODULE_READS: [(&str, &[&str]); 8] = [
     ("TOPK", &["QUERY", "LIST", "INFO"]),
     ("TDIGEST", &["QUANTILE", "CDF", "RANK", "REVRANK", "MIN", "MAX", "TRIMMED_MEAN", "INFO"]),
 ];
-/// The searches, whose answer begins with the number of hits.
-const SEARCHES: [&str; 2] = ["FT.SEARCH", "FT.AGGREGATE"];
+/// The search, whose answer begins with the number of hits.
+const SEARCH: &str = "FT.SEARCH";
+/// The aggregation, whose answer begins with a number that means nothing, followed by its rows.
+const AGGREGATION: &str = "FT.AGGREGATE";
+
+/// How an answer is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// The hits of a search.
+    Hits,
+    /// The rows of an aggregation.
+    Aggregated,
+    /// A value, or a list of values.
+    Values,
+}
+
+impl Form {
+    fn of(command: &str) -> Self {
+        match command {
+            SEARCH => Self::Hits,
+            AGGREGATION => Self::Aggregated,
+            _ => Self::Values,
+        }
+    }
+}
 
 /// A command as it is sent.
 #[derive(Debug)]
 pub(super) struct Command {
-    /// Whether its answer begins with the number of hits.
-    counts_hits: bool,
+    /// How its answer is read.
+    form: Form,
     /// Its words, each in pieces.
     words: Vec<Vec<Piece>>,
 }
@@ -73,7 +96,7 @@ impl Command {
         let pieces =
             |word: &String| Statement::parse(question.question.store(), word).map(|statement| statement.pieces);
         let words = words.iter().map(pieces).collect::<Result<_, _>>().map_err(|error| refused(error.to_string()))?;
-        let command = Self { counts_hits: SEARCHES.contains(&upper.as_str()), words };
+        let command = Self { form: Form::of(&upper), words };
         let asked = async { Client::connect(stores).await?.ask(&command, &parameters.first()).await };
         asked.await.map_err(|error| CustomError::query(question, error))?;
         Ok(command)
@@ -135,16 +158,17 @@ impl Client {
         Ok(Self(connect::redis_cache(stores).await?))
     }
 
-    /// Sends the command. The rows of a search are its hits; else no value is no row, a list has a row for each element that has
+    /// Sends the command. The rows of a search are its hits, those of an aggregation its rows; else no value is no row, a list has a row for each element that has
     /// a value, and anything else is one row.
     pub(super) async fn ask(&self, command: &Command, values: &Chosen<'_>) -> Result<Answer, QueryError> {
         let value: Value = command.with(values).query_async(&mut self.0.clone()).await?;
-        if command.counts_hits {
-            let (rows, first) =
-                hits(&value).ok_or(QueryError::Unreadable { store: STORE, what: "a search without hits" })?;
-            return Ok(Answer::Table { rows, first });
-        }
-        Ok(Answer::Table { rows: rows(&value), first: text(&value) })
+        let (rows, first) = match command.form {
+            Form::Hits => hits(&value).ok_or(QueryError::Unreadable { store: STORE, what: "a search without hits" })?,
+            Form::Aggregated => aggregated(&value)
+                .ok_or(QueryError::Unreadable { store: STORE, what: "an aggregation without rows" })?,
+            Form::Values => (rows(&value), text(&value)),
+        };
+        Ok(Answer::Table { rows, first })
     }
 }
 
@@ -164,6 +188,13 @@ fn hits(value: &Value) -> Option<(u64, Option<String>)> {
     let Value::Array(elements) = value else { return None };
     let (Value::Int(count), found) = elements.split_first()? else { return None };
     Some((u64::try_from(*count).ok()?, found.first().and_then(text)))
+}
+
+/// The number of rows of an aggregation, and the first text of the first one.
+fn aggregated(value: &Value) -> Option<(u64, Option<String>)> {
+    let Value::Array(elements) = value else { return None };
+    let (Value::Int(_), rows) = elements.split_first()? else { return None };
+    Some((rows.len() as u64, rows.first().and_then(text)))
 }
 
 /// The first text in a value.
@@ -201,5 +232,8 @@ mod tests {
         let two = Value::Array(vec![Value::Int(57), found("doc:1"), found("doc:2")]);
         assert_eq!(hits(&two), Some((57, Some("doc:1".to_owned()))));
         assert_eq!(hits(&found("a")), None);
+        let row = |value: &str| Value::Array(vec![found(value), found("3")]);
+        let grouped = Value::Array(vec![Value::Int(1), row("city"), row("city")]);
+        assert_eq!(aggregated(&grouped), Some((2, Some("city".to_owned()))), "the number says nothing");
     }
 }

@@ -27,7 +27,8 @@ pub struct CustomQuestion {
     pub question: Custom,
     /// The text, as the scenario has it.
     pub text: String,
-    /// The file and the line of the text.
+    /// The file and the line of the text; it is no part of a report, since it differs between machines.
+    #[serde(skip)]
     pub place: String,
     /// The database of PostgreSQL or ClickHouse; `None` for that of the namespace.
     pub database: Option<String>,

@@ -130,7 +130,9 @@ fn belongs(at: Option<&Text>, key: &str, to: &[Store], store: Store, source: &So
 fn index(at: &Text, source: &Source) -> Result<String, ScenarioError> {
     let index = at.as_ref();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.*,".contains(c);
-    if !index.is_empty() && index.chars().all(fits) && !index.starts_with('_') {
+    // A path of dots alone would lead to another one.
+    let is_name = |part: &str| !part.starts_with('_') && part.chars().any(|c| c != '.');
+    if index.chars().all(fits) && index.split(',').all(is_name) {
         return Ok(index.clone());
     }
     let message = format!("\"{index}\" is not the name of an index; use lowercase letters, digits and - _ . * ,");

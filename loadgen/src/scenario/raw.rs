@@ -32,7 +32,7 @@ pub(super) struct Raw {
     pub time: Time,
     /// Who exists.
     pub population: Population,
-    /// What is loaded before the drive; all questions are about it.
+    /// What is loaded before the drive; most questions are about it.
     pub past: Past,
     /// What the drive writes.
     pub drive: Drive,

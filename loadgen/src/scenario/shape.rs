@@ -10,6 +10,7 @@ use super::source::Source;
 use super::stages::{Factor, Stage};
 use super::types::Scenario;
 use super::units::{self, exact_duration};
+use crate::population::metrics_of_tenants;
 
 /// Maximum number of tenants.
 pub(super) const MAX_TENANTS: u64 = 1_000;
@@ -124,6 +125,15 @@ pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<()
     if let Some(at) = raw.drive.rate.as_ref().filter(|_| scenario.communications > MAX_RECORDS) {
         let message = format!("it raises the communications above {MAX_RECORDS}; lower it");
         return Err(source.wrong(at, "drive.rate", message));
+    }
+    let (before, driven) = if scenario.describes_population { metrics_of_tenants(&scenario.into()) } else { (0, 0) };
+    if before.max(driven) > MAX_RECORDS {
+        let message = format!(
+            "it has {before} metrics of agents in the past and {driven} in the drive, and at most {MAX_RECORDS} are possible; raise it, \
+             or shorten `past.span` or `time.span`"
+        );
+        let at = raw.drive.metric_interval.as_ref().map_or_else(|| raw.past.span.span(), toml::Spanned::span);
+        return Err(source.wrong(&toml::Spanned::new(at, ()), "drive.metric_interval", message));
     }
     let most = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(0.0, f64::max);
     let Some(first) = raw.stage.first() else {

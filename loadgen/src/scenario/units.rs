@@ -80,18 +80,19 @@ pub(super) fn percent(text: &str, low: f64, high: f64) -> Result<f64, String> {
 
 /// A duration in its largest unit, as a scenario would write it: `75 s`, `10 min`, `60 days`.
 pub fn exact_duration(duration: Duration) -> String {
-    const UNITS: [(u128, &str, &str); 5] = [
-        (86_400_000, "day", "days"),
-        (3_600_000, "h", "h"),
-        (60_000, "min", "min"),
-        (1_000, "s", "s"),
-        (1, "ms", "ms"),
+    const UNITS: [(u128, &str, &str); 6] = [
+        (86_400_000_000, "day", "days"),
+        (3_600_000_000, "h", "h"),
+        (60_000_000, "min", "min"),
+        (1_000_000, "s", "s"),
+        (1_000, "ms", "ms"),
+        (1, "us", "us"),
     ];
-    let millis = duration.as_millis();
-    let fits = |(unit, ..): &&(u128, &str, &str)| millis > 0 && millis.is_multiple_of(*unit);
+    let micros = duration.as_micros();
+    let fits = |(unit, ..): &&(u128, &str, &str)| micros > 0 && micros.is_multiple_of(*unit);
     UNITS.iter().find(fits).map_or_else(
         || "0 s".to_owned(),
-        |&(unit, one, many)| format!("{} {}", millis / unit, if millis == unit { one } else { many }),
+        |&(unit, one, many)| format!("{} {}", micros / unit, if micros == unit { one } else { many }),
     )
 }
 

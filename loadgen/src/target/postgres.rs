@@ -5,7 +5,7 @@ use sluice_schemas::connect::{self, Role};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sluice_schemas::tenant;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::connections::Connections;
@@ -14,9 +14,16 @@ use super::error::QueryError;
 /// The store, as errors name it.
 pub(crate) const STORE: &str = "PostgreSQL";
 
+/// Begins a transaction in which PostgreSQL refuses every write, also where a proxy leaves the session's setting out.
+const BEGIN_READING: &str = "BEGIN READ ONLY";
+const BEGIN: &str = "BEGIN";
+
 /// Connections for questions.
 #[derive(Debug)]
-pub(crate) struct Postgres(Connections);
+pub(crate) struct Postgres {
+    connections: Connections,
+    begin: &'static str,
+}
 
 impl Postgres {
     /// Opens half of the connections, which proves that the store responds.
@@ -27,12 +34,12 @@ impl Postgres {
         connections: u32,
     ) -> Result<Self, QueryError> {
         let database = names.database();
-        let options = match role {
-            Role::Reader => connect::reading_options(stores, &database),
-            role => connect::postgres_options(stores, &database, role),
+        let (options, begin) = match role {
+            Role::Reader => (connect::reading_options(stores, &database), BEGIN_READING),
+            role => (connect::postgres_options(stores, &database, role), BEGIN),
         };
         let opened = (connections.div_ceil(2), connections);
-        Ok(Self(Connections::open((stores, &database), options, opened).await?))
+        Ok(Self { connections: Connections::open((stores, &database), options, opened).await?, begin })
     }
 
     /// Runs one query in a transaction of a tenant.
@@ -41,9 +48,10 @@ impl Postgres {
         tenant: Uuid,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, QueryError> {
-        let mut lease = self.0.lease().await?;
+        let mut lease = self.connections.lease().await?;
         let asking = async {
-            let mut transaction = tenant::begin_on(&mut lease, tenant).await?;
+            let mut transaction = lease.begin_with(self.begin).await?;
+            tenant::set(&mut transaction, tenant).await?;
             let answer = query(&mut transaction).await?;
             transaction.commit().await?;
             Ok(answer)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::question::Store;
 
@@ -19,7 +19,9 @@ pub enum Source {
     Values(Vec<String>),
     /// A column of a CSV file with a header.
     Csv {
-        /// The file, as the scenario's file finds it.
+        /// The file, as the scenario's file finds it; a report has its name alone, since its folder differs between machines.
+        #[serde(serialize_with = "name_of_file")]
+        #[schemars(with = "String")]
         file: String,
         /// The name in the header.
         column: String,
@@ -42,6 +44,11 @@ pub enum Source {
         /// The name of the column.
         column: String,
     },
+}
+
+fn name_of_file<S: Serializer>(file: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let name = Path::new(file).file_name().map_or(file.into(), std::ffi::OsStr::to_string_lossy);
+    serializer.serialize_str(&name)
 }
 
 impl Source {

@@ -47,6 +47,15 @@ pub enum StatementError {
     /// A backslash in quotes.
     #[error("it has a backslash in quotes, which not every store reads alike; use a parameter instead")]
     Backslash,
+    /// A comment within a comment.
+    #[error("it has a comment that begins within a comment, which not every store reads alike; write it without")]
+    NestedComment,
+    /// A name or a text with escaped characters.
+    #[error("it has a name or a text that begins with U&; write its characters themselves")]
+    Escapes,
+    /// A parameter by its number.
+    #[error("it has a parameter by its number; write one by its name, such as $customer")]
+    Numbered,
     /// Text between dollar signs.
     #[error("it has a text in dollar signs; write it in single quotes")]
     DollarQuote,
@@ -61,9 +70,11 @@ const WRITE_WORDS: [&str; 13] = [
     "INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "TRUNCATE", "CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "COPY",
     "CALL",
 ];
-/// A function that makes the later transactions of a session write. It is refused in quotes as well, since they don't keep it
-/// from being called.
-const SET_CONFIG: &str = "SET_CONFIG";
+/// Functions that make the later transactions of a session write, or that run a text as SQL, which could. They are refused in
+/// quotes as well, since these don't keep them from being called.
+const UNSAFE_FUNCTIONS: [&str; 3] = ["SET_CONFIG", "TS_STAT", "TS_REWRITE"];
+/// What the names of other such functions begin with.
+const UNSAFE_FAMILIES: [&str; 4] = ["QUERY_TO_XML", "CURSOR_TO_XML", "DBLINK", "CROSSTAB"];
 /// The word with which ClickHouse's answer would change its form; the client chooses it.
 const FORMAT: &str = "FORMAT";
 
@@ -126,8 +137,13 @@ fn sql(text: &str, starts: &[&str], advice: &'static str, is_postgres: bool) -> 
     while !rest.is_empty() {
         let (token, after) = token(rest, is_postgres)?;
         let read = &rest[..rest.len() - after.len()];
-        if read.trim_matches('"').eq_ignore_ascii_case(SET_CONFIG) {
-            return Err(StatementError::Writes { word: SET_CONFIG.to_owned(), advice: WITHOUT });
+        let name = read.trim_matches('"').to_ascii_uppercase();
+        let is_of_family = UNSAFE_FAMILIES.iter().any(|family| name.starts_with(family));
+        if is_of_family || UNSAFE_FUNCTIONS.contains(&name.as_str()) {
+            return Err(StatementError::Writes { word: name, advice: WITHOUT });
+        }
+        if name == "U" && (after.starts_with("&\"") || after.starts_with("&'")) {
+            return Err(StatementError::Escapes);
         }
         match token {
             Token::Parameter(name) => pieces.parameter(name),
@@ -169,10 +185,11 @@ fn token(text: &str, is_postgres: bool) -> Result<(Token<'_>, &str), StatementEr
         Some(quote @ ('\'' | '"')) => other(quoted(text, quote)?),
         Some('`') if !is_postgres => other(quoted(text, '`')?),
         Some('-') if text.starts_with("--") => other(text.find(['\n', '\r']).unwrap_or(text.len())),
-        Some('/') if text.starts_with("/*") => other(text.find("*/").ok_or(StatementError::Unclosed)? + 2),
+        Some('/') if text.starts_with("/*") => other(comment(text)?),
         Some(';') => Err(StatementError::Several),
         Some('$') if is_postgres => match (name(1), &text[1 + name(1).len()..]) {
             (_, after) if after.starts_with('$') => Err(StatementError::DollarQuote),
+            ("", after) if after.starts_with(|c: char| c.is_ascii_digit()) => Err(StatementError::Numbered),
             ("", _) => other(1),
             (name, after) => Ok((Token::Parameter(name), after)),
         },
@@ -183,6 +200,13 @@ fn token(text: &str, is_postgres: bool) -> Result<(Token<'_>, &str), StatementEr
         _ if !name(0).is_empty() => Ok((Token::Word, &text[name(0).len()..])),
         first => other(first.map_or(0, char::len_utf8)),
     }
+}
+
+/// Length of a comment. PostgreSQL nests comments and ClickHouse does not, so one that may be nested is refused.
+fn comment(text: &str) -> Result<usize, StatementError> {
+    let body = &text[2..];
+    let end = body.find("*/").ok_or(StatementError::Unclosed)?;
+    if body[..end].contains("/*") { Err(StatementError::NestedComment) } else { Ok(end + 4) }
 }
 
 /// Length of a text in quotes. A doubled quote inside ends one text and begins the next, which comes to the same.
@@ -231,12 +255,9 @@ mod tests {
 
     #[test]
     fn parameters_are_found_outside_of_quotes_and_comments() {
-        let sql = "SELECT '$a', \"$b\" -- $c\n/* $d */ FROM t WHERE id = $id::uuid AND n > $1;";
-        let expected = [
-            text("SELECT '$a', \"$b\" -- $c\n/* $d */ FROM t WHERE id = "),
-            parameter("id"),
-            text("::uuid AND n > $1"),
-        ];
+        let sql = "SELECT '$a', \"$b\" -- $c\n/* $d */ FROM t WHERE id = $id::uuid AND n > 1;";
+        let expected =
+            [text("SELECT '$a', \"$b\" -- $c\n/* $d */ FROM t WHERE id = "), parameter("id"), text("::uuid AND n > 1")];
         assert_eq!(parse(Store::Postgres, sql).unwrap(), expected);
         let pieces = parse(Store::Clickhouse, "SELECT {a:UInt64}, map{}").unwrap();
         assert_eq!(pieces, [text("SELECT "), parameter("a"), text("{a:UInt64}, map{}")]);
@@ -262,6 +283,11 @@ mod tests {
             "SELECT 1 `; DELETE FROM t; SELECT `2",
             "SELECT set_config('default_transaction_read_only', 'off', false)",
             "SELECT pg_catalog.\"set_config\"('default_transaction_read_only', 'off', false)",
+            "SELECT U&\"s!0065t_config\" UESCAPE '!' ('default_transaction_read_only', 'off', false)",
+            "SELECT query_to_xml('SELECT set_config(''default_transaction_read_only'', ''off'', false)', true, false, '')",
+            "SELECT 1 /*/ ' */; COMMIT; BEGIN READ WRITE; DELETE FROM t; COMMIT; --'",
+            "SELECT 1 /* /* */ ' */ */; COMMIT; BEGIN READ WRITE; DELETE FROM t; COMMIT; --'",
+            "SELECT 1 WHERE $1 = $id",
             "SELECT 'a",
             "-- nothing",
             "",
@@ -282,6 +308,7 @@ mod tests {
     fn words_of_writes_in_quotes_are_texts_and_names() {
         assert!(parse(Store::Postgres, "SELECT \"update\", 'delete; it''s' FROM t").is_ok());
         assert!(parse(Store::Postgres, "SELECT 1 FROM t WHERE name = 'set_config'").is_ok());
+        assert!(parse(Store::Postgres, "SELECT ts_status, u & 'b' /* a comment */ FROM t").is_ok());
         assert!(parse(Store::Postgres, "TABLE t").is_ok() && parse(Store::Postgres, "values (1)").is_ok());
     }
 }

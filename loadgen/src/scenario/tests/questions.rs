@@ -57,7 +57,11 @@ fn a_question_is_read_with_its_file_and_is_asked_judged_and_reported_by_its_name
     assert!(!scenario.describes_population);
     let json = serde_json::to_value(&scenario).unwrap();
     assert_eq!(json["probes"]["postgres/open_invoices"], 40.0);
-    assert_eq!(serde_json::from_value::<Scenario>(json).unwrap(), scenario);
+    let reported = serde_json::from_value::<Scenario>(json).unwrap();
+    assert_eq!(serde_json::to_value(&reported).unwrap(), serde_json::to_value(&scenario).unwrap());
+    let own = &reported.questions[0];
+    assert!(own.place.is_empty(), "a folder is that of one machine");
+    assert!(matches!(&own.parameters["id"], Source::Csv { file, .. } if file == "ids.csv"));
 }
 
 #[test]

@@ -90,6 +90,10 @@ fn each_mistake_in_the_rates_of_a_drive_is_named() {
             edited("communications = 100_000", "communications = 90_000_000")
                 .replace("warm_up = \"30 s\"", "warm_up = \"30 s\"\nwarm_up_writes = true"),
         ),
+        (
+            "too many metrics",
+            edited("span = \"28 days\"", "span = \"2500 days\"").replace("tenants = 3", "tenants = 1000"),
+        ),
         ("an unknown pace", edited("arrivals =", "pace = \"fast\"\narrivals =")),
         ("questions that follow something else", edited("[probes]\n", "[probes]\nfollow = \"stages\"\n")),
         ("an include in a text", format!("include = [\"base.toml\"]\n{SMOKE}")),
