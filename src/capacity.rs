@@ -16,7 +16,6 @@ use sluice_loadgen::{
     observer::Observer as _,
     plan::Shard,
     scenario::{Access, Scenario, exact_duration},
-    trial::TrialError,
 };
 
 use crate::{
@@ -151,12 +150,17 @@ async fn search_all(run: &Run, order: &Order, overrides: &Overrides, folder: &Pa
         Ok(status) => run.live.step_finished(&format!("ingest worker drained, {status}")),
         Err(error) => run.live.step_finished(&format!("{error:#}")),
     }
-    let report = CapacityReport::new(header, (order.hold, order.confirm), order.growth, searched?);
-    publish(&report, folder)?;
-    Ok(report)
+    let (found, failure) = searched;
+    if failure.is_none() || !found.is_empty() {
+        let report = CapacityReport::new(header, (order.hold, order.confirm), order.growth, found);
+        publish(&report, folder)?;
+        return failure.map_or(Ok(report), Err);
+    }
+    Err(failure.unwrap_or_else(|| anyhow!("search the capacity: nothing was searched").into()))
 }
 
-async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> Result<Vec<SearchReport>, Failure> {
+/// Searches all parts. A failure ends the searches, and those before it are finished.
+async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> (Vec<SearchReport>, Option<Failure>) {
     let (mut trial, mut found) = (0, Vec::new());
     for &subject in &order.subjects {
         let plan = Plan { subject, hold: order.hold, confirm: order.confirm, first: order.first };
@@ -165,14 +169,10 @@ async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> Result<Vec<S
         let searching = search::search(plan, &run.session, &mut trial, &mut alive, shown);
         match Box::pin(searching).await {
             Ok(search) => found.push(search),
-            Err(expired @ TrialError::Expires) if !found.is_empty() => {
-                run.live.print(&format!("warning: {subject} is not searched: failed to {expired}"));
-                break;
-            }
-            Err(error) => return Err(trial_failure(error)),
+            Err(error) => return (found, Some(trial_failure(error))),
         }
     }
-    Ok(found)
+    (found, None)
 }
 
 /// Writes the tables to the terminal, and the report as JSON and as a page into its folder.

@@ -32,7 +32,7 @@ FROM pg_stat_activity
 WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 GROUP BY 1";
 
-/// Deadlocks, and microseconds that reading and writing took, of the namespace's database.
+/// Deadlocks, and bytes of temporary files, of the namespace's database.
 const DATABASE: &str = "SELECT deadlocks, temp_bytes FROM pg_stat_database WHERE datname = $1";
 
 /// ClickHouse's counters that tell of a limit.
@@ -55,7 +55,7 @@ pub struct Observed {
     pub postgres: BTreeMap<String, u64>,
     /// ClickHouse's counters.
     pub clickhouse: BTreeMap<String, u64>,
-    /// Searches that Elasticsearch rejected, breakers that tripped, and the longest queue.
+    /// Searches and writes that Elasticsearch rejected, and breakers that tripped.
     pub elasticsearch: BTreeMap<String, u64>,
     /// Keys that Redis evicted, and connections that it rejected.
     pub redis: BTreeMap<String, u64>,
@@ -156,7 +156,9 @@ async fn sample(pool: PgPool, stop: CancellationToken) -> (BTreeMap<String, u64>
             _ = ticks.tick() => {}
             () = stop.cancelled() => break,
         }
-        let Ok(rows) = sqlx::query(SESSIONS).fetch_all(&pool).await else { continue };
+        // A frozen store returns nothing, not even an error.
+        let reading = tokio::time::timeout(TIME_LIMIT, sqlx::query(SESSIONS).fetch_all(&pool));
+        let Some(Ok(Ok(rows))) = stop.run_until_cancelled(reading).await else { continue };
         samples += 1;
         for row in rows {
             if let (Ok(what), Ok(count)) = (row.try_get::<String, _>(0), row.try_get::<i64, _>(1)) {
@@ -164,7 +166,7 @@ async fn sample(pool: PgPool, stop: CancellationToken) -> (BTreeMap<String, u64>
             }
         }
     }
-    pool.close().await;
+    drop(tokio::time::timeout(TIME_LIMIT, pool.close()).await);
     (sessions, samples)
 }
 

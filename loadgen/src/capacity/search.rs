@@ -4,7 +4,7 @@
 //! The factor doubles until a step fails (or halves until one passes); then the gap is bisected until it is within the
 //! resolution. The highest factor that passed is confirmed by a longer hold, and the lowest one that failed is tried once
 //! more, since a single FAIL may be a disturbance. What is found has passed for the longer hold, and failed twice within the
-//! resolution above it.
+//! resolution above it; after a confirming hold that failed, it has failed that hold once, a step back above it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

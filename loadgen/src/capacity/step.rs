@@ -185,7 +185,7 @@ fn point(subject: Subject, driven: &Driven, drive: Duration) -> Option<Point> {
         let (latency, counts) = (&measured.latency, measured.counts);
         // One that was given up was in progress too, but is no throughput.
         took += latency.mean().as_secs_f64() * latency.len() as f64;
-        answered += latency.len().saturating_sub(counts.timed_out);
+        answered += counts.samples - counts.errors - counts.timed_out;
     }
     // Little's law: the seconds that all of them took, by the seconds of the drive.
     let [load, throughput] = [took, answered as f64].map(|sum| sum / drive.as_secs_f64());

@@ -240,12 +240,12 @@ fn percentiles(report: &Report, name: &str) -> Option<[Observed; 3]> {
 }
 
 fn slos(a: &[Report], b: &[Report], margin: f64) -> Vec<Measured> {
-    let of_slo = |slo: &Slo| {
-        let margin = margin * (1.0 - slo.objective);
+    let of_slo = |judged: &Judged| {
+        let (slo, margin) = (&judged.slo, margin * judged.test.allowed);
         let [of_a, of_b] = [a, b].map(|side| side.iter().map(|run| exceeding(run, slo)).collect::<Option<Vec<_>>>());
         Measured::of(&format!("SLO {}", slo.name), Quantity::Exceeding, &of_a?, &of_b?, margin)
     };
-    a[0].findings.slos.iter().filter_map(|judged| of_slo(&judged.slo)).collect()
+    a[0].findings.slos.iter().filter_map(of_slo).collect()
 }
 
 /// The share that exceeds the limit of an SLO; `None` if the run does not judge it with the same limit.
