@@ -19,7 +19,9 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::clock::Clock;
+use super::engine::next_pulse;
 use super::shared::{Shared, add};
+use super::timer::Timer;
 use super::writes::Group;
 use crate::measure::{DurationHistogram, Outcome, Sample};
 use crate::target::QueryError;
@@ -73,7 +75,7 @@ impl Commits {
     /// ran: what delays them counts as latency of the commits.
     pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) -> DurationHistogram {
         let ended = CancellationToken::new();
-        let delays = tokio::spawn(measure_delays(ended.clone()));
+        let delays = tokio::spawn(measure_delays(self.clock.clone(), self.shared.scenario.duration, ended.clone()));
         let this = Arc::new(self);
         let pending = Arc::new(Semaphore::new(PENDING));
         let tasks = TaskTracker::new();
@@ -150,16 +152,16 @@ impl Commits {
     }
 }
 
-/// How late the tasks of this runtime run at regular instants, until `ended`.
-async fn measure_delays(ended: CancellationToken) -> DurationHistogram {
-    let mut delays = DurationHistogram::default();
-    let mut due = tokio::time::Instant::now();
-    while !ended.is_cancelled() {
-        due += PULSE;
-        tokio::time::sleep_until(due).await;
-        delays.record(due.elapsed());
-        // After a pause, every pulse that it delayed counts, up to a second.
-        due = due.max(tokio::time::Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(due));
+/// How late the tasks of this runtime run at regular instants of the drive, until `ended`.
+async fn measure_delays(clock: Clock, drive: Duration, ended: CancellationToken) -> DurationHistogram {
+    let (mut delays, mut due) = (DurationHistogram::default(), Duration::ZERO);
+    // Without a timer, the loops of the questions can't run either, which is the error of the drive.
+    let Ok(mut timer) = Timer::new() else { return delays };
+    while due < drive && !clock.is_stopped() {
+        let Some(Ok(())) = ended.run_until_cancelled(timer.wait_until(clock.instant(due))).await else { break };
+        let now = clock.elapsed();
+        delays.record(now.saturating_sub(due));
+        due = next_pulse(due + PULSE, now);
     }
     delays
 }

@@ -86,7 +86,7 @@ pub(super) async fn run<C: Caller>(
         let now = clock.elapsed();
         if pulse <= now {
             delays.record(now.saturating_sub(pulse));
-            pulse = next_pulse(pulse, now);
+            pulse = next_pulse(pulse + PULSE, now);
             outbox.hand_over();
         }
         let wake = clock.instant(probes.peek().map_or(pulse, |probe| probe.at.min(pulse)));
@@ -147,8 +147,8 @@ async fn take_next<R>(
 }
 
 /// After a pause of the whole process, every pulse that it delayed counts, up to a second.
-fn next_pulse(pulse: Duration, now: Duration) -> Duration {
-    (pulse + PULSE).max(now.saturating_sub(Duration::from_secs(1)))
+pub(super) fn next_pulse(pulse: Duration, now: Duration) -> Duration {
+    pulse.max(now.saturating_sub(Duration::from_secs(1)))
 }
 
 /// Asks one question, and measures from its intended start.

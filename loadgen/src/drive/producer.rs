@@ -104,7 +104,9 @@ impl Delivery {
 struct DeliveryReports {
     rebootstrap: Rebootstrap,
     acknowledged: Vec<AtomicU64>,
-    /// Records that were not acknowledged, by their intended starts.
+    /// Records that were not acknowledged, those of the warm-up included.
+    unacknowledged: AtomicU64,
+    /// Those of the drive, by their intended starts.
     failed: Mutex<Blocks>,
     /// Records of the drive that were acknowledged, by the time of that.
     answered: Mutex<Blocks>,
@@ -147,6 +149,7 @@ impl ProducerContext for DeliveryReports {
                 }
             }
             Err((error, _)) => {
+                self.unacknowledged.fetch_add(1, Ordering::Relaxed);
                 if let Some(at) = at {
                     lock(&self.failed).record(at, true);
                 }
@@ -191,6 +194,7 @@ impl Producer {
         let reports = DeliveryReports {
             rebootstrap: Rebootstrap::new(&config),
             acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
+            unacknowledged: AtomicU64::new(0),
             failed: Mutex::new(Blocks::new(drive)),
             answered: Mutex::new(Blocks::new(drive)),
             drive_start: OnceLock::new(),
@@ -240,7 +244,7 @@ impl Producer {
             }
         }
         let reports = self.reports();
-        let failed = lock(&reports.failed).samples();
+        let failed = reports.unacknowledged.load(Ordering::Relaxed);
         let first = reports.first_failure.get().cloned().unwrap_or_default();
         if failed == 0 { Ok(()) } else { Err(ProduceError::Unacknowledged { failed, first }) }
     }

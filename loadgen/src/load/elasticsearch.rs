@@ -51,11 +51,13 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
         .iter()
         .flat_map(|tenant| chunks(tenant.past_communications, CHUNK).map(move |range| (tenant.index, range)));
     let missing: Vec<_> = chunks.filter(|(tenant, range)| !job.ledger.has(step(*tenant, range))).collect();
-    // Nothing changes the interval of an index that is complete.
-    let indices = if missing.is_empty() { BTreeSet::new() } else { months(&job) };
-    let mut intervals = Vec::new();
+    let (indices, mut intervals) = (months(&job), Vec::new());
     for index in &indices {
-        intervals.push((index, stop_refresh(job, &client, index).await?));
+        if missing.is_empty() {
+            resume_refresh(job, &client, index).await?;
+        } else {
+            intervals.push((index, stop_refresh(job, &client, index).await?));
+        }
     }
     let loaded = stream::iter(missing.into_iter().map(Ok))
         .try_for_each_concurrent(IN_FLIGHT, |(tenant, range)| bulk(job, &client, tenant, range))
@@ -102,7 +104,7 @@ async fn stop_refresh(job: Job<'_>, client: &Elastic, index: &str) -> Result<Val
     }
     let settings: Value = client.read(Method::GET, &format!("/{index}/_settings/index.refresh_interval"), None).await?;
     let interval = settings[index]["settings"]["index"]["refresh_interval"].clone();
-    let saved = format!("refresh interval of {index}");
+    let saved = saved_interval(index);
     let interval = match job.ledger.state::<Value>(&saved) {
         Some(saved) if interval == DISABLED => saved,
         _ => interval,
@@ -110,6 +112,21 @@ async fn stop_refresh(job: Job<'_>, client: &Elastic, index: &str) -> Result<Val
     job.ledger.save(&saved, &interval).await?;
     set_refresh_interval(client, index, &json!(DISABLED)).await?;
     Ok(interval)
+}
+
+/// Enables refreshing again that a load left disabled which was interrupted after its last document.
+async fn resume_refresh(job: Job<'_>, client: &Elastic, index: &str) -> Result<(), LoadError> {
+    let settings = client.request(Method::GET, &format!("/{index}/_settings/index.refresh_interval"), None).await?;
+    let is_disabled = settings.body[index]["settings"]["index"]["refresh_interval"] == DISABLED;
+    match job.ledger.state::<Value>(&saved_interval(index)).filter(|_| is_disabled) {
+        Some(interval) => Ok(set_refresh_interval(client, index, &interval).await?),
+        None => Ok(()),
+    }
+}
+
+/// The name of the state in which the interval of an index is saved.
+fn saved_interval(index: &str) -> String {
+    format!("refresh interval of {index}")
 }
 
 async fn set_refresh_interval(client: &Elastic, index: &str, interval: &Value) -> Result<(), ElasticError> {

@@ -25,7 +25,8 @@ pub enum LoadError {
     Elasticsearch(#[from] ElasticError),
     /// A store acknowledged records that it does not have.
     #[error(
-        "load {kind}: {loaded} were acknowledged, but the store has {found}; check that the store itself listens at its address"
+        "load {kind}: {loaded} were acknowledged, but the store has {found}; check that the store itself listens at its address, or \
+         load it again with --reload"
     )]
     Missing {
         /// The kind of record.

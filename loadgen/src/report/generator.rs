@@ -14,6 +14,10 @@ pub struct Generator {
     pub write_lag_p99_us: Option<u64>,
     /// 99th percentile of the time that its tasks waited for a processor, in microseconds.
     pub task_delay_p99_us: Option<u64>,
+    /// The same of the tasks that commit to PostgreSQL.
+    pub commit_delay_p99_us: Option<u64>,
+    /// Questions and transactions that failed since it may open no more files.
+    pub out_of_files: u64,
     /// Whether its threads ran with a raised priority.
     pub priority_is_raised: bool,
     /// Share of all processors that it used, 0 to 1; `None` where the system doesn't tell.
@@ -34,6 +38,8 @@ impl Generator {
             probe_lag_p99_us: p99(&probe_lag),
             write_lag_p99_us: p99(&health.write_lag),
             task_delay_p99_us: p99(&health.task_delay),
+            commit_delay_p99_us: p99(&health.commit_delay),
+            out_of_files: health.out_of_files,
             priority_is_raised: health.priority_is_raised,
             processor_share: health.processor_share,
             steal_share: health.steal_share,
