@@ -17,7 +17,7 @@ use crate::{
 
 const LEARN: &str = "\
 Start here:
-  sluice verify            bring the local stack up, replay a day of communications, judge three SLOs
+  sluice verify            bring the local stack up, replay a day of communications, judge its SLOs
   sluice status            what runs, where, since when
   sluice down              stop what `up` or `verify` started
 
@@ -34,7 +34,7 @@ pub(crate) struct Cli {
     /// First port of the local stack; stacks with bases 60 apart run side by side
     #[arg(long, global = true, value_name = "PORT", value_parser = arguments::whole_number::<u16>(settings::PORT_BASES))]
     port_base: Option<u16>,
-    /// Namespace in the stores (for `verify` and `load`: that of the run, "verify" by default)
+    /// Namespace in the stores (for `verify`, `load` and `capacity`: that of the run, "verify" by default; the platform's with --read-only)
     #[arg(long, global = true, value_name = "NAME")]
     namespace: Option<String>,
     /// What to log: error, warn, info, debug, or directives such as "warn,sluice_ingest=debug"

@@ -48,7 +48,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Verify {
-    /// Namespace of a run, dropped and recreated each time; never the platform's own.
+    /// Namespace of a run, which keeps a loaded population and drops the rest each time; never the platform's own.
     pub(crate) namespace: Names,
     /// Directory of the reports.
     pub(crate) runs: PathBuf,
