@@ -281,6 +281,11 @@ impl Session {
         lasting.is_none_or(|lasting| self.opened.elapsed() + more < lasting / 4 * 3)
     }
 
+    /// Whether another run has reserved the namespace since.
+    pub fn is_taken(&self) -> bool {
+        self.reservation.as_ref().is_some_and(Reservation::is_lost)
+    }
+
     /// The scenario.
     pub fn scenario(&self) -> &Scenario {
         &self.scenario

@@ -233,6 +233,12 @@ impl<'a> Trial<'a> {
         self.observer.step_finished(balances);
         self.failures.extend(account.discrepancies());
         self.failures.extend(self.check_state_cluster().await);
+        if self.session.is_taken() {
+            self.failures.push(format!(
+                "another run has reserved namespace {} while PostgreSQL was away, and has changed what this one wrote",
+                self.context().names.namespace()
+            ));
+        }
         Ok(account)
     }
 

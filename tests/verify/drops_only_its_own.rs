@@ -8,7 +8,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sluice_schemas::{Store, check::check, reserve};
+use sluice_schemas::{ReserveError, Store, check::check, connect, reserve};
 use sluice_testkit::{eventually, fresh_names};
 
 use crate::foreign_objects::{ForeignObjects, Kind};
@@ -209,5 +209,41 @@ async fn permanent_schemas_and_runs_refuse_each_others_namespaces() {
     assert!(output.contains("it was created for runs"), "{output}");
     let (code, output) = world.run(&["schemas", "check"], SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
+    world.sweep_and_drop().await;
+}
+
+/// Ends the connection of whoever has reserved the namespace, as a restart of PostgreSQL does.
+async fn end_reserving_connection(world: &World) {
+    let mut admin = connect::postgres_admin(&world.stores).await.unwrap();
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
+               WHERE locktype = 'advisory' AND ((classid::bigint << 32) | objid::bigint) = hashtextextended($1, 0)";
+    let name = format!("sluice run {}", world.names.database());
+    let ended: i64 = sqlx::query_scalar(end).bind(name).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(ended, 1);
+}
+
+#[tokio::test]
+async fn a_reservation_outlives_its_connection_and_knows_when_another_run_was_faster() {
+    let world = World::new().await;
+    let reserve = || reserve(&world.stores, &world.names);
+    let first = reserve().await.unwrap();
+    end_reserving_connection(&world).await;
+    let is_taken = || async {
+        match reserve().await {
+            Err(ReserveError::Taken(_)) => true,
+            Ok(too_early) => {
+                too_early.release().await;
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    eventually(WAIT, "the namespace is reserved again", is_taken).await;
+    eventually(WAIT, "it is the first one's", || async { !first.is_lost() }).await;
+    end_reserving_connection(&world).await;
+    let faster = reserve().await.unwrap();
+    eventually(WAIT, "the first one knows", || async { first.is_lost() }).await;
+    faster.release().await;
+    first.release().await;
     world.sweep_and_drop().await;
 }
