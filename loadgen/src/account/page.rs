@@ -2,7 +2,7 @@
 //! entries of the buckets that differ. It never queries a store itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::reconcile::{Entry, Tally, reconcile};
 use super::slice::{Kind, Slice};
 use crate::parallel;
 use crate::plan::{Plan, Totals};
-use sluice_schemas::concurrency::{blocking, join};
+use sluice_schemas::concurrency::{blocking, join, lock};
 
 /// Rows of a bucket, on average.
 const BUCKET_ROWS: u64 = 50_000;
@@ -162,19 +162,20 @@ impl Page {
     ) -> BTreeMap<u64, Expected> {
         let dead: HashSet<&str> = letters.iter().map(String::as_str).collect();
         let chunks = slice.map(|slice| slice.chunks(plan)).unwrap_or_default();
-        let parts = parallel::map(&chunks, |(slice, range)| {
+        // Merged at once, since the parts of all chunks together grow with the table.
+        let expected = Mutex::new(BTreeMap::<u64, Expected>::new());
+        parallel::map(&chunks, |(slice, range)| {
             let mut part = BTreeMap::<u64, Expected>::new();
             slice.each(plan, range.clone(), &mut |record| {
                 let bucket = self.bucket(&record.identity(), buckets);
                 part.entry(bucket).or_default().add(self, record, &dead);
             });
-            part
+            let mut expected = lock(&expected);
+            for (bucket, part) in part {
+                expected.entry(bucket).or_default().merge(part);
+            }
         });
-        let mut expected = BTreeMap::<u64, Expected>::new();
-        for (bucket, part) in parts.into_iter().flatten() {
-            expected.entry(bucket).or_default().merge(part);
-        }
-        expected
+        expected.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn planned_entries(self, plan: &Plan, slice: Option<Slice>, buckets: u64, chosen: &HashSet<u64>) -> Vec<Entry> {
