@@ -19,22 +19,25 @@ fn folder_with(file: &str, text: &str) -> TempDir {
     folder
 }
 
+/// The error message of a command that must end with exit code 4.
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let (code, message) = sluice(folder, arguments);
+    assert_eq!(code, 4, "{message}");
+    message
+}
+
 /// The error message of `sluice config check` for an invalid configuration.
 fn config_error(config: &str) -> String {
     let folder = folder_with("sluice.toml", config);
-    let (code, message) = sluice(folder.path(), &["config", "check"]);
-    assert_eq!(code, 4, "{message}");
-    message
+    refused(folder.path(), &["config", "check"])
 }
 
 #[test]
 fn a_report_of_a_newer_version_and_a_missing_one_are_refused() {
     let folder = folder_with("report.json", "{ \"version\": 99 }");
-    let (code, message) = sluice(folder.path(), &["report", "show", "."]);
-    assert_eq!(code, 4, "{message}");
+    let message = refused(folder.path(), &["report", "show", "."]);
     insta::assert_snapshot!(message.trim(), @"error: failed to read ./report.json: it is of version 99, and this program reads version 6; read it with a newer sluice");
-    let (code, message) = sluice(folder.path(), &["report", "show"]);
-    assert_eq!(code, 4, "{message}");
+    let message = refused(folder.path(), &["report", "show"]);
     insta::assert_snapshot!(message.trim(), @"error: failed to find a report in runs: no run has one; run `sluice verify` first, or name a report.json");
 }
 
@@ -42,11 +45,7 @@ fn a_report_of_a_newer_version_and_a_missing_one_are_refused() {
 fn reports_that_cannot_be_compared_are_refused() {
     let folder = folder_with("new.json", "{ \"version\": 99 }");
     std::fs::write(folder.path().join("empty.json"), "{ \"version\": 6 }").unwrap();
-    let refused = |arguments: &[&str]| {
-        let (code, message) = sluice(folder.path(), arguments);
-        assert_eq!(code, 4, "{message}");
-        message.trim().to_owned()
-    };
+    let refused = |arguments: &[&str]| refused(folder.path(), arguments).trim().to_owned();
     insta::assert_snapshot!(refused(&["compare", "new.json", "new.json"]), @"error: failed to read new.json: it is of version 99, and this program reads version 6; read it with a newer sluice");
     insta::assert_snapshot!(refused(&["compare", "empty.json", "new.json"]), @"error: failed to read empty.json: it is not a report of sluice (missing field `run` at line 1 column 16); name a report.json that `sluice verify` wrote");
     insta::assert_snapshot!(refused(&["compare", "a.json,b.json", "new.json"]), @"error: failed to read a.json: No such file or directory (os error 2); name a report.json, or the folder of a run");
@@ -61,12 +60,10 @@ fn reports_that_cannot_be_compared_are_refused() {
 fn a_shard_that_does_not_exist_is_refused_and_so_is_a_report_that_is_none() {
     let folder = folder_with("empty.json", "{ \"version\": 6 }");
     for shard in ["5/4", "0/4", "2", "a/b"] {
-        let (code, message) = sluice(folder.path(), &["verify", "--shard", shard]);
-        assert_eq!(code, 4, "{message}");
+        let message = refused(folder.path(), &["verify", "--shard", shard]);
         assert!(message.contains("write the number of the shard and of all shards, as in 2/4"), "{message}");
     }
-    let (code, message) = sluice(folder.path(), &["report", "merge", "empty.json"]);
-    assert_eq!(code, 4, "{message}");
+    let message = refused(folder.path(), &["report", "merge", "empty.json"]);
     assert!(message.contains("read empty.json: it is not a report of sluice"), "{message}");
 }
 
@@ -300,8 +297,7 @@ fn the_help_of_a_run_names_every_shipped_scenario() {
 #[test]
 fn a_past_that_clickhouse_would_delete_is_refused_before_anything_starts() {
     let folder = folder_with("empty.txt", "");
-    let (code, message) = sluice(folder.path(), &["verify", "--set", "time.start=2018-01-01T00:00:00Z"]);
-    assert_eq!(code, 4, "{message}");
+    let message = refused(folder.path(), &["verify", "--set", "time.start=2018-01-01T00:00:00Z"]);
     insta::assert_snapshot!(message.trim(), @"error: failed to load the population: its past begins on 2017-12-04, and ClickHouse deletes what is older than 7 years; move `time.start`, or shorten `past.span`");
 }
 
@@ -388,9 +384,7 @@ fn question_error(question: &str) -> String {
     let scenario = "name = \"mine\"\n[time]\nreplayed_in = \"1 min\"\n[probes]\nmine = \"1/s\"\n[question.mine]\n";
     let folder = folder_with("mine.toml", &format!("{scenario}{question}"));
     std::fs::write(folder.path().join("ids.csv"), "id,name\n1,a\n").unwrap();
-    let (code, message) = sluice(folder.path(), &["scenario", "check", "mine.toml"]);
-    assert_eq!(code, 4, "{message}");
-    message
+    refused(folder.path(), &["scenario", "check", "mine.toml"])
 }
 
 #[test]
@@ -415,11 +409,7 @@ fn a_question_that_cannot_be_asked_is_named_with_its_line() {
 fn a_scenario_that_does_not_fit_the_run_is_refused_with_its_line() {
     let scenario = "name = \"mine\"\n[time]\nreplayed_in = \"1 min\"\n[probes]\nmine = \"1/s\"\n[question.mine]\nstore = \"postgres\"\ntext = \"SELECT 1\"\n";
     let folder = folder_with("mine.toml", scenario);
-    let refused = |folder: &TempDir, arguments: &[&str]| {
-        let (code, message) = sluice(folder.path(), arguments);
-        assert_eq!(code, 4, "{message}");
-        message
-    };
+    let refused = |folder: &TempDir, arguments: &[&str]| refused(folder.path(), arguments);
     let mut messages =
         ["verify", "load", "capacity"].map(|verb| refused(&folder, &[verb, "mine.toml", "--no-up"])).to_vec();
     let folder = folder_with("mine.toml", &scenario.replace("mine = \"1/s\"", "search = \"1/s\""));
