@@ -150,13 +150,14 @@ async fn search_all(run: &Run, order: &Order, overrides: &Overrides, folder: &Pa
         Ok(status) => run.live.step_finished(&format!("ingest worker drained, {status}")),
         Err(error) => run.live.step_finished(&format!("{error:#}")),
     }
-    let (found, failure) = searched;
-    if failure.is_none() || !found.is_empty() {
-        let report = CapacityReport::new(header, (order.hold, order.confirm), order.growth, found);
-        publish(&report, folder)?;
-        return failure.map_or(Ok(report), Err);
+    match searched {
+        (found, Some(failure)) if found.is_empty() => Err(failure),
+        (found, failure) => {
+            let report = CapacityReport::new(header, (order.hold, order.confirm), order.growth, found);
+            publish(&report, folder)?;
+            failure.map_or(Ok(report), Err)
+        }
     }
-    Err(failure.unwrap_or_else(|| anyhow!("search the capacity: nothing was searched").into()))
 }
 
 /// Searches all parts. A failure ends the searches, and those before it are finished.

@@ -11,7 +11,7 @@
 //! - `bounds`: what the drive adds to the expected answers of live questions
 //! - `outbox`: finished calls on their way to the checks, and the limits of their number
 //! - `checks`: compares answers with the expected ones and records them
-//! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it
+//! - `shared`, [`Progress`], `snapshots`: state that all tasks share, snapshots of it, and publishing them
 //! - [`null`]: the generator alone, to measure it
 //! - `vitals`, `priority`, `descriptors`: what the generator got from its machine, its threads' priority and its limit of open files
 
@@ -30,6 +30,7 @@ mod probes;
 mod producer;
 mod progress;
 mod shared;
+mod snapshots;
 mod timer;
 mod users;
 mod visibility;
@@ -45,7 +46,6 @@ use sluice_schemas::concurrency::{blocking, join, lock};
 use sluice_schemas::connect::ConnectError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::measure::{DurationHistogram, GeneratorHealth, Measurements, WriteRecorder};
@@ -66,6 +66,7 @@ use priority::Priority;
 use probes::Schedule;
 use producer::Producer;
 use shared::{Counters, Shared, read};
+use snapshots::{with_last_progress, with_progress};
 use visibility::Watching;
 use vitals::Vitals;
 use writes::Sent;
@@ -81,8 +82,6 @@ const FLUSH: Duration = Duration::from_mins(1);
 const FLUSH_STOPPED: Duration = Duration::from_secs(5);
 /// Time before the drive at which a warm-up that writes ends, so that no loop starts late.
 const WARM_UP_ENDS: Duration = Duration::from_millis(20);
-/// Interval between two snapshots of the progress.
-const SNAPSHOT: Duration = Duration::from_secs(1);
 
 /// The result of a drive.
 #[derive(Debug)]
@@ -332,43 +331,6 @@ async fn warm_up_until(
     };
     let (warmed, ()) = tokio::join!(warming, until_end);
     warmed
-}
-
-/// Publishes snapshots while `work` runs.
-async fn with_progress<T>(
-    shared: &Arc<Shared>,
-    clock: &Clock,
-    (phase, progress): (Phase, &watch::Sender<Arc<Progress>>),
-    work: impl Future<Output = T>,
-) -> T {
-    tokio::pin!(work);
-    let mut ticks = tokio::time::interval(SNAPSHOT);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = ticks.tick() => {
-                publish(shared, phase, clock.elapsed(), progress).await;
-            }
-        }
-    }
-}
-
-/// Publishes snapshots while `finishing` runs, and one of everything after it.
-async fn with_last_progress<T>(
-    shared: &Arc<Shared>,
-    clock: &Clock,
-    progress: &watch::Sender<Arc<Progress>>,
-    finishing: impl Future<Output = T>,
-) -> T {
-    let finished = with_progress(shared, clock, (Phase::Flushing, progress), finishing).await;
-    publish(shared, Phase::Flushing, clock.elapsed(), progress).await;
-    finished
-}
-
-async fn publish(shared: &Arc<Shared>, phase: Phase, elapsed: Duration, progress: &watch::Sender<Arc<Progress>>) {
-    let shared = Arc::clone(shared);
-    progress.send_replace(Arc::new(blocking(move || shared.snapshot(phase, elapsed)).await));
 }
 
 /// Waits for everything in flight; returns [`Driven::lost`], and how late the tasks of the generator ran.

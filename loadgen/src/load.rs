@@ -25,14 +25,13 @@ use tokio_util::sync::CancellationToken;
 use crate::population::{Era, Population, Tenant};
 use crate::question::{cached_profiles::cached_customers, metric_range, recent_search};
 use crate::scenario::Scenario;
+use error::STALL_LIMIT;
 use job::Job;
 use ledger::Ledger;
 use progress::LoadProgress;
 
 pub use clickhouse::LOADED_TOPIC;
 pub(crate) use elasticsearch::document;
-use error::STALL_LIMIT;
-
 pub use error::LoadError;
 pub use job::OnProgress;
 
@@ -78,16 +77,22 @@ pub const KEPT: [Store; 3] = [Store::Postgres, Store::ClickHouse, Store::Elastic
 /// Whether the stores of a run's namespace hold the population of that digest, or the part of it at which a load was
 /// interrupted.
 pub async fn is_known(stores: &Stores, names: &Names, digest: &str) -> Result<bool, LoadError> {
-    let known = timeout(STALL_LIMIT, ledger::knows(stores, names, digest)).await;
-    known.unwrap_or(Err(LoadError::Silent { what: "the ledger in PostgreSQL", limit: STALL_LIMIT }))
+    within(STALL_LIMIT, "the ledger in PostgreSQL", ledger::knows(stores, names, digest)).await
 }
 
 /// Creates what the stores need for the simulated time that a later trial drives: partitions of PostgreSQL.
 pub async fn ensure_partitions(stores: &Stores, names: &Names, population: &Population) -> Result<(), LoadError> {
     let prepared = postgres::ensure_partitions(stores, names, population.driven_period());
-    timeout(STALL_LIMIT, prepared)
-        .await
-        .unwrap_or(Err(LoadError::Silent { what: "the partitions of PostgreSQL", limit: STALL_LIMIT }))
+    within(STALL_LIMIT, "the partitions of PostgreSQL", prepared).await
+}
+
+/// Limits a step that shows no progress: a frozen store returns nothing, not even an error.
+async fn within<T>(
+    limit: Duration,
+    what: &'static str,
+    step: impl Future<Output = Result<T, LoadError>>,
+) -> Result<T, LoadError> {
+    timeout(limit, step).await.unwrap_or(Err(LoadError::Silent { what, limit }))
 }
 
 /// Loads all stores concurrently, after deleting what a drive has added to records that are there already. `digest` is that
@@ -100,8 +105,7 @@ pub async fn load(
     progress: &OnProgress<'_>,
 ) -> Result<Loaded, LoadError> {
     let started = Instant::now();
-    let opening = timeout(STALL_LIMIT, Ledger::open(stores, names, digest)).await;
-    let ledger = opening.unwrap_or(Err(LoadError::Silent { what: "the ledger in PostgreSQL", limit: STALL_LIMIT }))?;
+    let ledger = within(STALL_LIMIT, "the ledger in PostgreSQL", Ledger::open(stores, names, digest)).await?;
     let progressed = LoadProgress::default();
     let count = |kind: &str, more: u64| {
         progressed.add(kind, more);
@@ -111,9 +115,8 @@ pub async fn load(
     let job = Job { stores, names, population, until, stop, progress: &count, ledger: &ledger };
     if !ledger.is_empty() {
         let restoring = Box::pin(async { tokio::try_join!(postgres::restore(job), clickhouse::restore(job)) });
-        let restored = stop.run_until_cancelled(timeout(RESTORE_LIMIT, restoring)).await.ok_or(LoadError::Stopped)?;
-        restored
-            .unwrap_or(Err(LoadError::Silent { what: "the removal of what a drive added", limit: RESTORE_LIMIT }))?;
+        let restoring = within(RESTORE_LIMIT, "the removal of what a drive added", restoring);
+        stop.run_until_cancelled(restoring).await.ok_or(LoadError::Stopped)??;
         // It accepts no record, and may take long.
         progressed.restart();
     }

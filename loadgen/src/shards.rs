@@ -150,12 +150,8 @@ impl Meeting {
     async fn wait_for(&self, field: &str, every: Duration) -> Result<String, ShardsError> {
         let mut pulse = Pulse::default();
         loop {
-            match self.fields().await {
-                Ok(fields) if fields.contains_key(field) => return Ok(fields[field].clone()),
-                Ok(fields) if pulse.is_felt(&fields) => {}
-                Ok(_) => return Err(ShardsError::Gone(self.shard)),
-                Err(ShardsError::Redis(_)) => pulse = Pulse::default(),
-                Err(error) => return Err(error),
+            if let Some(value) = self.look_again(&mut pulse).await?.remove(field) {
+                return Ok(value);
             }
             sleep(every).await;
         }
@@ -163,10 +159,25 @@ impl Meeting {
 
     /// Another shard: returns when the first one is gone.
     pub async fn wait_until_gone(&self) -> ShardsError {
-        // Nobody ever sets it.
-        match self.wait_for("end", SLOW_POLL).await {
-            Ok(_) => ShardsError::Gone(self.shard),
-            Err(error) => error,
+        let mut pulse = Pulse::default();
+        loop {
+            if let Err(error) = self.look_again(&mut pulse).await {
+                return error;
+            }
+            sleep(SLOW_POLL).await;
+        }
+    }
+
+    /// The fields of the hash; none while Redis does not answer. Fails when the first shard is gone.
+    async fn look_again(&self, pulse: &mut Pulse) -> Result<BTreeMap<String, String>, ShardsError> {
+        match self.fields().await {
+            Ok(fields) if pulse.is_felt(&fields) => Ok(fields),
+            Ok(_) => Err(ShardsError::Gone(self.shard)),
+            Err(ShardsError::Redis(_)) => {
+                *pulse = Pulse::default();
+                Ok(BTreeMap::new())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -197,7 +208,7 @@ impl Meeting {
             let _: () = self.connection.clone().hset(&self.key, START, at.timestamp_millis()).await?;
         }
         let at = self.wait_for(START, POLL).await?;
-        let at: i64 = at.parse().map_err(|_| ShardsError::Gone(self.shard))?;
+        let at: i64 = serde_json::from_str(&at).map_err(ShardsError::Unreadable)?;
         let left = at - chrono::Utc::now().timestamp_millis();
         if left < 0 {
             return Err(ShardsError::Late { shard: self.shard, millis: left.unsigned_abs() });

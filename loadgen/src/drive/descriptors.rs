@@ -13,6 +13,7 @@ pub(super) fn raise_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
     fn the_soft_limit_becomes_the_hard_one() {
         raise_limit();
