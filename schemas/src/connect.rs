@@ -43,6 +43,18 @@ pub struct ConnectError {
     pub out_of_files: bool,
 }
 
+impl ConnectError {
+    /// The error of a store's client.
+    pub(crate) fn new(
+        store: &'static str,
+        section: &'static str,
+        address: String,
+        error: &(dyn Error + 'static),
+    ) -> Self {
+        Self { store, section, address, cause: error.to_string(), out_of_files: ran_out_of_files(error) }
+    }
+}
+
 /// Whether an error says, or one of its causes, that this process or its machine may open no more files.
 pub fn ran_out_of_files(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
@@ -140,8 +152,7 @@ pub async fn postgres_connection_with(
 
 fn postgres_failed(stores: &Stores, database: &str, error: &(dyn Error + 'static)) -> ConnectError {
     let address = format!("{}:{}/{database}", stores.postgres.host, stores.postgres.port);
-    let (cause, out_of_files) = (error.to_string(), ran_out_of_files(error));
-    ConnectError { store: "PostgreSQL", section: "postgres", address, cause, out_of_files }
+    ConnectError::new("PostgreSQL", "postgres", address, error)
 }
 
 /// A ClickHouse client for the namespace's database. It does not connect yet.
@@ -189,8 +200,7 @@ pub async fn redis_node(store: &'static str, url: &str) -> Result<redis::aio::Mu
 }
 
 fn redis_failed(store: &'static str, address: &str, error: &redis::RedisError) -> ConnectError {
-    let (cause, out_of_files) = (error.to_string(), ran_out_of_files(error));
-    ConnectError { store, section: "redis", address: redact_login(address), cause, out_of_files }
+    ConnectError::new(store, "redis", redact_login(address), error)
 }
 
 /// The base configuration of every Kafka client. It does not connect.

@@ -93,14 +93,14 @@ impl Elastic {
     pub async fn search<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, ElasticError> {
         let request = self.builder(Method::POST, path)?.header(CONTENT_TYPE, JSON).body(body);
         let (status, bytes) = self.fetch(request, path).await?;
-        if !status.is_success() {
-            return self.parse(status, &bytes, path)?.success(path).and_then(|body| self.shaped(body, path));
+        if status.is_success()
+            && let Ok(found) = serde_json::from_slice(&bytes)
+        {
+            return Ok(found);
         }
-        match serde_json::from_slice(&bytes) {
-            Ok(found) => Ok(found),
-            // The same as a value tells whether it is JSON at all.
-            Err(_) => self.parse(status, &bytes, path).and_then(|response| self.shaped(response.body, path)),
-        }
+        // As a value, it tells what is wrong with it.
+        let body = self.parse(status, &bytes, path)?.success(path)?;
+        self.shaped(body, path)
     }
 
     /// Sends a request and deserializes the body of a successful response.

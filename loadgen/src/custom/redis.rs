@@ -158,8 +158,8 @@ impl Client {
         Ok(Self(connect::redis_cache(stores).await?))
     }
 
-    /// Sends the command. The rows of a search are its hits, those of an aggregation its rows; else no value is no row, a list has a row for each element that has
-    /// a value, and anything else is one row.
+    /// Sends the command. The rows of a search are its hits, those of an aggregation its rows; else no value is no row, a list
+    /// has a row for each element that has a value, and anything else is one row.
     pub(super) async fn ask(&self, command: &Command, values: &Chosen<'_>) -> Result<Answer, QueryError> {
         let value: Value = command.with(values).query_async(&mut self.0.clone()).await?;
         let (rows, first) = match command.form {

@@ -134,7 +134,7 @@ fn of_objectives(slos: &[Judged]) -> [Family; 4] {
             },
         )
     });
-    let allowed = slos.iter().map(|one| (labels(one), (one.test.allowed * 1e9).round() / 1e9));
+    let allowed = slos.iter().map(|one| (labels(one), one.test.allowed));
     [
         Family {
             name: "objective_samples",

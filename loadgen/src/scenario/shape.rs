@@ -132,8 +132,8 @@ pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<()
             "it has {before} metrics of agents in the past and {driven} in the drive, and at most {MAX_RECORDS} are possible; raise it, \
              or shorten `past.span` or `time.span`"
         );
-        let at = raw.drive.metric_interval.as_ref().map_or_else(|| raw.past.span.span(), toml::Spanned::span);
-        return Err(source.wrong(&toml::Spanned::new(at, ()), "drive.metric_interval", message));
+        let at = raw.drive.metric_interval.as_ref().unwrap_or(&raw.past.span);
+        return Err(source.wrong(at, "drive.metric_interval", message));
     }
     let most = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(0.0, f64::max);
     let Some(first) = raw.stage.first() else {

@@ -11,14 +11,9 @@ pub(super) fn failed(
 ) -> impl FnOnce(clickhouse::error::Error) -> SchemaError {
     let (address, doing) = (stores.clickhouse.url.clone(), doing.into());
     move |error| match error {
-        clickhouse::error::Error::Network(cause) => ConnectError {
-            store: "ClickHouse",
-            section: "clickhouse",
-            address,
-            cause: cause.to_string(),
-            out_of_files: false,
+        clickhouse::error::Error::Network(cause) => {
+            ConnectError::new("ClickHouse", "clickhouse", address, cause.as_ref()).into()
         }
-        .into(),
         other => refused(Store::ClickHouse, doing)(other),
     }
 }

@@ -63,13 +63,7 @@ fn all_succeeded(
 
 impl Cluster {
     pub(super) async fn connect(stores: &Stores) -> Result<Self, SchemaError> {
-        let unreachable = |cause: KafkaError| ConnectError {
-            store: "Kafka",
-            section: "kafka",
-            address: stores.kafka.brokers.clone(),
-            cause: cause.to_string(),
-            out_of_files: false,
-        };
+        let unreachable = |cause: KafkaError| ConnectError::new("Kafka", "kafka", stores.kafka.brokers.clone(), &cause);
         let admin = Arc::new(connect::kafka_config(stores).create::<AdminClient<_>>().map_err(unreachable)?);
         let brokers = metadata(&admin, CONNECT_TIMEOUT, |error| unreachable(error).into()).await?.brokers().len();
         Ok(Self { admin, brokers })
