@@ -367,7 +367,7 @@ pub(super) fn explain(message: &str) -> String {
     } else if message.starts_with("missing key") {
         "; see docs/scenarios.md for every key".to_owned()
     } else if message.contains("expected a string") {
-        "; write it in quotes with its unit, such as \"60 s\", \"30/s\" or \"95 %\"".to_owned()
+        "; write it in quotes with its unit, such as \"60 s\", \"2x\", \"30/s\" or \"95 %\"".to_owned()
     } else if is_count {
         "; write a whole number, not negative and without quotes".to_owned()
     } else if message.starts_with("duplicate key") {
