@@ -179,7 +179,7 @@ async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> (Vec<SearchR
 /// Writes the tables to the terminal, and the report as JSON and as a page into its folder.
 fn publish(report: &CapacityReport, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
-    let shown = screen::print(&report.table());
+    let shown = screen::print(&report.table(screen::width()));
     let page = folder.join("capacity.html");
     report_files::write(&folder.join("capacity.json"), &report.json()?)?;
     report_files::write(&page, &report.html())?;

@@ -66,15 +66,16 @@ enum Form {
     Hdr,
 }
 
-impl From<Form> for Format {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Table => Self::Table,
-            Form::Json => Self::Json,
-            Form::Html => Self::Html,
-            Form::Junit => Self::Junit,
-            Form::Markdown => Self::Markdown,
-            Form::Hdr => Self::Hdr,
+impl Form {
+    /// The form; tables fit a terminal of `width` columns.
+    fn format(self, width: Option<u16>) -> Format {
+        match self {
+            Self::Table => Format::Table { width },
+            Self::Json => Format::Json,
+            Self::Html => Format::Html,
+            Self::Junit => Format::Junit,
+            Self::Markdown => Format::Markdown,
+            Self::Hdr => Format::Hdr,
         }
     }
 }
@@ -85,7 +86,8 @@ pub(crate) fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure> {
         Verb::Show(show) => {
             let newest = || report::newest(&settings.verify.runs);
             let path = show.path.map_or_else(newest, Ok).or_exit(Exit::Usage)?;
-            let text = report::read(&path).or_exit(Exit::Usage)?.render(show.format.into())?;
+            let width = show.output.is_none().then(screen::width).flatten();
+            let text = report::read(&path).or_exit(Exit::Usage)?.render(show.format.format(width))?;
             match show.output {
                 Some(file) => write(&file, &text).or_exit(Exit::Usage)?,
                 None => screen::print(&text)?,
@@ -109,7 +111,7 @@ fn merge(options: &Merge, settings: &Settings) -> Result<Exit, Failure> {
         run::create_report_folder(&settings.verify.runs).or_exit(Exit::Usage)?
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display())).or_exit(Exit::Usage)?;
-    screen::print(&merged.table())?;
+    screen::print(&merged.table(screen::width()))?;
     let page = write_all(&merged, &folder)?;
     screen::print(&format!("report: {}", page.display()))?;
     Ok(exit(merged.verdict))

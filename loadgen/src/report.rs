@@ -6,11 +6,13 @@
 //! - `schema`, `read`, `past`: its JSON schema, a report read back, and what the last one of a scenario measured
 //! - `wording`: words and numbers that all forms have in common
 //! - `merge`: the reports of all shards of a run as one
+//! - `fit`: tables in a terminal of some width
 //! - `table`, `html`, `junit`, `markdown`, `hdr`: the forms; `format`: renders one of them
 //! - `explain`: a scenario before its run
 
 mod contents;
 mod explain;
+pub(crate) mod fit;
 mod format;
 mod generator;
 mod hdr;

@@ -1,29 +1,34 @@
 //! The result of the searches as tables for the terminal. It only formats.
 
+use comfy_table::Table;
+
 use super::report::{CapacityReport, SearchReport};
 use super::run::conclusion;
 use super::scaling::Scaling;
 use super::search::{Found, Hold, Outcome};
 use super::step::Step;
 use crate::number::separated;
+use crate::report::fit::fit;
 use crate::report::table::{table, trim};
 use crate::report::wording::millis;
 
 /// All tables, and the conclusion as the last lines.
-pub(super) fn render(report: &CapacityReport) -> String {
+pub(super) fn render(report: &CapacityReport, width: Option<u16>) -> String {
     let run = &report.run;
     let (hold, confirm) = report.hold;
     let mut parts = vec![format!(
         "{}: {}\neach rate is held for {hold:.0} s or until it is decided, and the highest one for {confirm:.0} s more",
         run.scenario.name, run.scenario.description
     )];
-    parts.extend(report.searches.iter().map(steps));
-    parts.push(summary(report));
+    parts.extend(
+        report.searches.iter().map(|search| format!("Steps of {}\n{}", search.subject, fit(steps(search), width))),
+    );
+    parts.push(format!("Capacity\n{}", fit(summary(report), width)));
     parts.push(report.searches.iter().flat_map(|search| sentences(report, search)).collect::<Vec<_>>().join("\n"));
     trim(&parts.join("\n\n"))
 }
 
-fn steps(search: &SearchReport) -> String {
+fn steps(search: &SearchReport) -> Table {
     let mut rows = table(&["step", "rate", "held", "questions/s", "records/s", "busy", "landed in", "outcome"], 1);
     for step in &search.steps {
         let hold = if step.hold == Hold::Confirm { " (confirming)" } else { "" };
@@ -38,7 +43,7 @@ fn steps(search: &SearchReport) -> String {
             format!("{}{hold}", outcome(step)),
         ]);
     }
-    format!("Steps of {}\n{rows}", search.subject)
+    rows
 }
 
 /// What a step says, with the SLOs that say so.
@@ -52,7 +57,7 @@ pub(super) fn outcome(step: &Step) -> String {
     }
 }
 
-fn summary(report: &CapacityReport) -> String {
+fn summary(report: &CapacityReport) -> Table {
     let mut rows =
         table(&["capacity of", "holds at", "questions/s", "records/s", "headroom ends", "gave way first"], 2);
     for search in &report.searches {
@@ -68,7 +73,7 @@ fn summary(report: &CapacityReport) -> String {
             gave_way(search),
         ]);
     }
-    format!("Capacity\n{rows}")
+    rows
 }
 
 /// The SLOs that failed first, and the most exhausted resource.

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::comparison::{Compared, Comparison, Outcome};
 use super::judged::Change;
 use super::observed::Quantity;
+use crate::report::fit::fit;
 
 /// Quantities that the verdict names; the others are counted.
 const LISTED: usize = 5;
@@ -16,12 +17,12 @@ pub(super) const HEADER: [&str; 7] = ["question or SLO", "quantity", "A", "B", "
 pub(super) const DIFFERENCES: [&str; 3] = ["what differs", "A", "B"];
 
 impl Comparison {
-    /// Tables, and the verdict as the last line.
-    pub fn table(&self) -> String {
-        let mut parts = vec![self.title(), text(&HEADER, &[2, 3, 4, 5], self.compared.iter().map(cells))];
+    /// Tables for a terminal of `width` columns, if they are to fit one; the verdict is the last line.
+    pub fn table(&self, width: Option<u16>) -> String {
+        let mut parts = vec![self.title(), text(&HEADER, &[2, 3, 4, 5], self.compared.iter().map(cells), width)];
         if !self.differences.is_empty() {
             let rows = self.differences.iter().map(|one| vec![one.what.clone(), one.a.clone(), one.b.clone()]);
-            parts.push(text(&DIFFERENCES, &[], rows));
+            parts.push(text(&DIFFERENCES, &[], rows, width));
         }
         parts.extend(Some(self.notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>().join("\n")));
         parts.extend(Some(self.failures.iter().map(|why| format!("failed: {why}")).collect::<Vec<_>>().join("\n")));
@@ -111,7 +112,7 @@ fn word(change: Change) -> &'static str {
 }
 
 /// A table without borders; the columns in `numbers` are right-aligned.
-fn text(header: &[&str], numbers: &[usize], rows: impl Iterator<Item = Vec<String>>) -> String {
+fn text(header: &[&str], numbers: &[usize], rows: impl Iterator<Item = Vec<String>>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header.iter().copied());
     for column in numbers {
@@ -121,7 +122,7 @@ fn text(header: &[&str], numbers: &[usize], rows: impl Iterator<Item = Vec<Strin
     }
     table.add_rows(rows);
     let mut text = String::new();
-    for line in table.lines() {
+    for line in fit(table, width).lines() {
         writeln!(text, "{}", line.trim_end()).expect("a String takes every line");
     }
     text.trim_end().to_owned()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table};
 
+use super::fit::fit;
 use super::past::Past;
 use super::table::{table, trim};
 use super::timeline::{steps, steps_of_questions};
@@ -15,8 +16,8 @@ use crate::question::Question;
 use crate::scenario::{Scenario, brief_duration};
 use crate::verdict::{Behavior, Forecast, forecast, warnings};
 
-/// Explains a scenario. Counts every planned write, which takes seconds for millions.
-pub fn explain(scenario: &Scenario, past: &Past) -> String {
+/// Explains a scenario, for a terminal of `width` columns. Counts every planned write, which takes seconds for millions.
+pub fn explain(scenario: &Scenario, past: &Past, width: Option<u16>) -> String {
     let population = Population::new(scenario);
     let plan = Plan::new(scenario, &population);
     let happens = if scenario.describes_population {
@@ -27,8 +28,8 @@ pub fn explain(scenario: &Scenario, past: &Past) -> String {
     let mut parts = vec![
         format!("{}: {}", scenario.name, scenario.description),
         format!("What happens\n{happens}"),
-        format!("Questions\n{}{}", questions(scenario, &plan), live_share(scenario, &plan)),
-        format!("What can be decided\n{}\n{}", decisions(scenario, past), basis(past)),
+        format!("Questions\n{}{}", fit(questions(scenario, &plan), width), live_share(scenario, &plan)),
+        format!("What can be decided\n{}\n{}", fit(decisions(scenario, past), width), basis(past)),
     ];
     parts.extend(
         Some(warnings(scenario)).filter(|warnings| !warnings.is_empty()).map(|warnings| {

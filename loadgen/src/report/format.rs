@@ -6,8 +6,11 @@ use super::{hdr, html, junit, markdown, read};
 /// A form of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Tables for a terminal.
-    Table,
+    /// Tables for a terminal of that many columns, or as wide as their texts.
+    Table {
+        /// Columns of the terminal to fit; the width of the texts without it.
+        width: Option<u16>,
+    },
     /// Everything, as `docs/report.schema.json` describes it.
     Json,
     /// One page for a browser, which needs no other file.
@@ -38,7 +41,7 @@ impl Format {
     /// The name of its file in the folder of a run.
     pub const fn file_name(self) -> &'static str {
         match self {
-            Self::Table => "report.txt",
+            Self::Table { .. } => "report.txt",
             Self::Json => read::FILE_NAME,
             Self::Html => "report.html",
             Self::Junit => "junit.xml",
@@ -52,7 +55,7 @@ impl Report {
     /// The report in one of its forms.
     pub fn render(&self, format: Format) -> Result<String, RenderError> {
         Ok(match format {
-            Format::Table => self.table(),
+            Format::Table { width } => self.table(width),
             Format::Json => serde_json::to_string_pretty(self)?,
             Format::Html => html::page(self)?,
             Format::Junit => junit::suite(self)?,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
 use super::contents::{Header, QuestionReport, Report, question_report};
+use super::fit::fit;
 use super::generator::Generator;
 use super::rates::Rate;
 use super::wording::{UNKNOWN, availability_name, conclusion, ledger_sums, millis, objective, reasons, word};
@@ -17,26 +18,26 @@ use crate::{
 };
 
 impl Report {
-    /// The tables for the terminal, without colors, and the verdict as the last line.
-    pub fn table(&self) -> String {
-        render(self)
+    /// The tables for a terminal of `width` columns, if they are to fit one, without colors; the verdict is the last line.
+    pub fn table(&self, width: Option<u16>) -> String {
+        render(self, width)
     }
 }
 
-/// The tables of a drive without a verdict: questions and rates, without colors.
-pub fn drive_tables(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate]) -> String {
+/// The tables of a drive without a verdict, for a terminal of `width` columns: questions and rates, without colors.
+pub fn drive_tables(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate], width: Option<u16>) -> String {
     let questions: Vec<QuestionReport> = recorders.iter().map(|recorder| question_report(scenario, recorder)).collect();
-    questions_and_rates(&questions, rates)
+    questions_and_rates(&questions, rates, width)
 }
 
-fn render(report: &Report) -> String {
+fn render(report: &Report, width: Option<u16>) -> String {
     let run = &report.run;
     let mut parts = vec![
         format!("{}: {}\n{}", run.scenario.name, run.scenario.description, identity(run)),
-        format!("SLOs\n{}", slos(&report.findings.slos, &report.findings.availability)),
-        questions_and_rates(&report.questions, &report.rates),
+        format!("SLOs\n{}", fit(slos(&report.findings.slos, &report.findings.availability), width)),
+        questions_and_rates(&report.questions, &report.rates, width),
     ];
-    parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", ledgers(account))));
+    parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", fit(ledgers(account), width))));
     parts.push(generator(&report.generator));
     parts.push(reasons(&report.findings).join("\n"));
     parts.push(ending(report));
@@ -74,11 +75,11 @@ fn part(run: &Header) -> String {
     shard.or(merged).unwrap_or_default()
 }
 
-fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate]) -> String {
+fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate], width: Option<u16>) -> String {
     let by_users = asked.iter().any(|one| one.users.is_some());
     let note = if by_users { SERVICE_TIME } else { "" };
-    let asked = format!("Questions\n{}{note}", questions(asked));
-    if measured.is_empty() { asked } else { format!("{asked}\n\nRates\n{}", rates(measured)) }
+    let asked = format!("Questions\n{}{note}", fit(questions(asked), width));
+    if measured.is_empty() { asked } else { format!("{asked}\n\nRates\n{}", fit(rates(measured), width)) }
 }
 
 /// A table with text in the first column and the last `texts` columns, and numbers in the others.

@@ -148,21 +148,21 @@ fn shorten(json: &mut serde_json::Value) {
 fn a_good_run_in_the_terminal() {
     let report = report(1_000, 0);
     assert_eq!(report.verdict, Overall::Pass);
-    insta::assert_snapshot!(report.table());
+    insta::assert_snapshot!(report.table(None));
 }
 
 #[test]
 fn a_bad_run_in_the_terminal() {
     let report = report(12, 3);
     assert_eq!(report.verdict, Overall::Fail);
-    insta::assert_snapshot!(report.table());
+    insta::assert_snapshot!(report.table(None));
 }
 
 #[test]
 fn where_no_store_ever_answered_there_is_no_percentile() {
     let report = report_of(silent(&scenario()), 0, None);
     assert_eq!(report.verdict, Overall::Fail);
-    insta::assert_snapshot!(report.table());
+    insta::assert_snapshot!(report.table(None));
     let json = serde_json::to_value(&report).unwrap();
     let latencies = json["questions"].as_array().unwrap().iter().chain(json["findings"]["slos"].as_array().unwrap());
     let mut seen = 0;
@@ -187,7 +187,7 @@ fn an_slo_without_planned_samples_is_never_decided() {
     let mut scenario = scenario();
     (scenario.communications, scenario.history) = (1_000, 500);
     scenario.probes.insert(Question::Search, 0.001);
-    let text = explain(&scenario, &Past::default());
+    let text = explain(&scenario, &Past::default(), None);
     let search = text.lines().find(|line| line.contains("95 % within 200 ms")).unwrap();
     assert!(search.contains("never") && search.contains("INCONCLUSIVE"), "{search}");
 }
@@ -196,10 +196,10 @@ fn an_slo_without_planned_samples_is_never_decided() {
 fn a_scenario_is_explained_without_a_past_and_with_one() {
     let mut scenario = scenario();
     (scenario.communications, scenario.history) = (1_000, 500);
-    insta::assert_snapshot!(explain(&scenario, &Past::default()));
+    insta::assert_snapshot!(explain(&scenario, &Past::default(), None));
     let measured = |exceedances| Behavior::measured(600, 400.0, exceedances);
     let slos = [("customer-lookup", measured(0.0)), ("search", measured(60.0)), ("analytics", measured(19.5))];
     let slos = slos.map(|(name, behavior)| (name.to_owned(), behavior)).into();
     let past = Past { started_at: Some("2026-11-24T09:00:00Z".parse().unwrap()), slos };
-    insta::assert_snapshot!(explain(&scenario, &past));
+    insta::assert_snapshot!(explain(&scenario, &past, None));
 }
