@@ -66,7 +66,7 @@ pub(super) async fn run<C: Caller>(
             if caller.is_skipped(index) {
                 continue;
             }
-            match outbox.admit() {
+            match outbox.admit(probe.question.store()) {
                 Admission::Admitted => {
                     add(&counts.sent, 1);
                     start(Box::pin(call(caller, clock, probe)), &calls, &mut outbox).await;
@@ -98,7 +98,7 @@ pub(super) async fn run<C: Caller>(
         }
         outbox.hand_over_batch();
     }
-    outbox.finish(calls.len()).await;
+    outbox.finish().await;
     Ok(delays)
 }
 

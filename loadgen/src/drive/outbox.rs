@@ -8,12 +8,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::plan::Probe;
+use crate::question::Store;
 
-/// Maximum number of calls in flight, in all loops. A store that exceeds this has long failed; the limit protects memory.
+/// Maximum number of calls in flight to one store, in all loops. A store that exceeds this has long failed; the limit protects
+/// memory. It is one for each store, so that a store that stalls never holds back the questions to another.
 pub(super) const MAX_IN_FLIGHT: usize = 20_000;
 /// Maximum number of finished calls that wait for their check, in all loops. It protects memory as well; more is the
 /// generator's own fault.
 const MAX_UNCHECKED: usize = 20_000;
+const STORES: usize = Store::ALL.len();
 /// Calls handed over together.
 const BATCH: usize = 64;
 /// Batches that may wait for their check; while they do, finished calls stay in the loop.
@@ -50,36 +53,36 @@ impl<R> Finished<R> {
 pub(super) enum Admission {
     /// It may, and counts as in flight.
     Admitted,
-    /// A store holds it back: too many are in flight.
+    /// The store holds it back: too many are in flight to it.
     HeldBack,
     /// The generator itself can't keep up with its checks.
     ChecksBehind,
 }
 
-/// Calls that are in flight, and finished ones that wait for their check, in all loops.
+/// Calls that are in flight to each store, and finished ones that wait for their check, in all loops.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight(Arc<Calls>);
 
 #[derive(Debug, Default)]
 struct Calls {
-    in_flight: AtomicUsize,
+    in_flight: [AtomicUsize; STORES],
     unchecked: AtomicUsize,
 }
 
 impl InFlight {
-    fn admit(&self) -> Admission {
+    fn admit(&self, store: Store) -> Admission {
         if self.0.unchecked.load(Ordering::Relaxed) >= MAX_UNCHECKED {
             return Admission::ChecksBehind;
         }
-        if self.0.in_flight.fetch_add(1, Ordering::Relaxed) < MAX_IN_FLIGHT {
+        if self.0.in_flight[store as usize].fetch_add(1, Ordering::Relaxed) < MAX_IN_FLIGHT {
             return Admission::Admitted;
         }
-        self.abandon(1);
+        self.abandon(store, 1);
         Admission::HeldBack
     }
 
-    fn abandon(&self, calls: usize) {
-        self.0.in_flight.fetch_sub(calls, Ordering::Relaxed);
+    fn abandon(&self, store: Store, calls: usize) {
+        self.0.in_flight[store as usize].fetch_sub(calls, Ordering::Relaxed);
     }
 
     /// Finished calls are recorded.
@@ -93,23 +96,29 @@ pub(super) struct Outbox<R> {
     /// `None` if nothing is recorded, as in a warm-up.
     checks: Option<mpsc::Sender<Vec<Finished<R>>>>,
     in_flight: InFlight,
+    /// Calls of this loop that are in flight to each store.
+    own: [usize; STORES],
     finished: Vec<Finished<R>>,
 }
 
 impl<R> Outbox<R> {
     /// An empty one, which hands over to `checks` if anything is recorded.
     pub(super) fn new(checks: Option<mpsc::Sender<Vec<Finished<R>>>>, in_flight: InFlight) -> Self {
-        Self { checks, in_flight, finished: Vec::with_capacity(BATCH) }
+        Self { checks, in_flight, own: [0; STORES], finished: Vec::with_capacity(BATCH) }
     }
 
-    /// Whether one more call may start; if so, it is in flight from now on.
-    pub(super) fn admit(&self) -> Admission {
-        self.in_flight.admit()
+    /// Whether one more call to a store may start; if so, it is in flight from now on.
+    pub(super) fn admit(&mut self, store: Store) -> Admission {
+        let admission = self.in_flight.admit(store);
+        self.own[store as usize] += usize::from(admission == Admission::Admitted);
+        admission
     }
 
     /// Takes a call that was in flight.
     pub(super) fn take_reply(&mut self, done: Finished<R>) {
-        self.in_flight.abandon(1);
+        let store = done.probe.question.store();
+        self.in_flight.abandon(store, 1);
+        self.own[store as usize] -= 1;
         self.take(done);
     }
 
@@ -141,13 +150,44 @@ impl<R> Outbox<R> {
         }
     }
 
-    /// Hands the last batch over. A stop leaves `abandoned` calls behind, which never end.
-    pub(super) async fn finish(mut self, abandoned: usize) {
-        self.in_flight.abandon(abandoned);
+    /// Hands the last batch over. A stop leaves calls behind, which never end and are in flight no more.
+    pub(super) async fn finish(mut self) {
+        for (store, calls) in Store::ALL.iter().zip(self.own) {
+            self.in_flight.abandon(*store, calls);
+        }
         match self.checks.take() {
             None => self.hand_over(),
             // The checks end only when the drive is stopped.
             Some(checks) => drop(checks.send(self.finished).await),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_stalls_holds_back_only_its_own_questions() {
+        let in_flight = InFlight::default();
+        let mut outbox = Outbox::<()>::new(None, in_flight.clone());
+        let admitted = (0..MAX_IN_FLIGHT).filter(|_| outbox.admit(Store::Postgres) == Admission::Admitted).count();
+        assert_eq!((admitted, outbox.admit(Store::Postgres)), (MAX_IN_FLIGHT, Admission::HeldBack));
+        let mut other = Outbox::<()>::new(None, in_flight);
+        assert_eq!(other.admit(Store::Postgres), Admission::HeldBack, "the limit is that of all loops");
+        assert_eq!(
+            (outbox.admit(Store::Redis), other.admit(Store::Clickhouse)),
+            (Admission::Admitted, Admission::Admitted)
+        );
+    }
+
+    #[tokio::test]
+    async fn calls_that_a_stop_leaves_behind_are_in_flight_no_more() {
+        let in_flight = InFlight::default();
+        let mut outbox = Outbox::<()>::new(None, in_flight.clone());
+        let admitted = (0..MAX_IN_FLIGHT).filter(|_| outbox.admit(Store::Redis) == Admission::Admitted).count();
+        assert_eq!(admitted, MAX_IN_FLIGHT);
+        outbox.finish().await;
+        assert_eq!(in_flight.admit(Store::Redis), Admission::Admitted);
     }
 }
