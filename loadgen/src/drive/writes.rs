@@ -42,7 +42,7 @@ enum Output {
 pub(super) struct Group {
     /// Intended start of the transaction: that of the first record after its window, or of the last one of all.
     pub(super) at: Duration,
-    /// The same instant, and the one at which the group was queued.
+    /// The same instant, or a later one if Kafka held up the writes, and the one at which the group was queued.
     pub(super) intended: Instant,
     pub(super) queued: Instant,
     pub(super) tenant: usize,
@@ -238,7 +238,10 @@ impl<'a> Pacer<'a> {
                 continue;
             }
             let at = now.min(self.lead() + self.shared.scenario.duration);
-            let (intended, queued) = (self.clock.instant(at), Instant::now());
+            // What Kafka held up is no delay of PostgreSQL, nor of the generator: the transaction is due when it is over.
+            let lag = self.clock.elapsed().saturating_sub(at);
+            let by_kafka = lag.saturating_sub(self.held.own_part(lag));
+            let (intended, queued) = (self.clock.instant(at + by_kafka), Instant::now());
             // Never wait here: if the queue is full, PostgreSQL is far too slow for the offered rate.
             let number = self.closed[tenant];
             self.closed[tenant] += 1;
