@@ -28,11 +28,19 @@ pub(super) struct Usage {
     idle: u64,
     waiting: u64,
     /// Clock ticks by process: program and ticks.
-    processes: BTreeMap<u32, (&'static str, u64)>,
+    processes: BTreeMap<u32, (&'static str, Ticks)>,
     /// Microseconds in which some task was stalled for a processor, the disk or memory.
     stalled: [u64; 3],
     /// Microseconds since the machine started.
     micros: u64,
+}
+
+/// Clock ticks of a process, in user and in system mode.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Ticks {
+    own: u64,
+    /// Those of its children that ended, and of theirs.
+    of_children: u64,
 }
 
 /// What a machine did between two readings; shares are 0 to 1.
@@ -73,18 +81,22 @@ impl Usage {
         })
     }
 
-    /// What happened since `start`. Processes that started or ended in between are left out.
+    /// What happened since `start`. What a process used that started and ended in between, or before this reading, is in its parent's
+    /// ticks: PostgreSQL has a process for each connection.
     pub(super) fn since(&self, start: &Self, cpus: usize) -> MachineUsage {
         let total = self.total.saturating_sub(start.total).max(1) as f64;
         let share = |now: u64, then: u64| now.saturating_sub(then) as f64 / total;
         let [idle, waiting] = [share(self.idle, start.idle), share(self.waiting, start.waiting)];
         let (mut processors, mut busiest) = (BTreeMap::new(), BTreeMap::new());
         for (process, (program, ticks)) in &self.processes {
-            let Some((_, before)) = start.processes.get(process) else { continue };
-            let used = share(*ticks, *before) * cpus as f64;
-            *processors.entry((*program).to_owned()).or_insert(0.0) += used;
+            let before = start.processes.get(process).map_or(0, |(_, ticks)| ticks.own);
             let most: &mut f64 = busiest.entry((*program).to_owned()).or_insert(0.0);
-            *most = most.max(used);
+            *most = most.max(share(ticks.own, before) * cpus as f64);
+        }
+        let before = start.by_program();
+        for (program, ticks) in self.by_program() {
+            let used = share(ticks, before.get(program).copied().unwrap_or_default()) * cpus as f64;
+            processors.insert(program.to_owned(), used);
         }
         let micros = self.micros.saturating_sub(start.micros).max(1) as f64;
         let stalled = |kind: usize| (self.stalled[kind].saturating_sub(start.stalled[kind]) as f64 / micros).min(1.0);
@@ -97,6 +109,17 @@ impl Usage {
             stalled_for_disk: stalled(1),
             stalled_for_memory: stalled(2),
         }
+    }
+
+    /// Clock ticks of each program. A process that ends passes its ticks on to its parent, which is of the same program here, so
+    /// they only grow. The generator's children are other programs.
+    fn by_program(&self) -> BTreeMap<&'static str, u64> {
+        let mut programs = BTreeMap::new();
+        for (program, Ticks { own, of_children }) in self.processes.values() {
+            let of_children = if *program == GENERATOR { 0 } else { *of_children };
+            *programs.entry(*program).or_insert(0) += own + of_children;
+        }
+        programs
     }
 }
 
@@ -113,14 +136,14 @@ fn pressure(text: &str) -> Option<u64> {
     line.rsplit_once("total=")?.1.trim().parse().ok()
 }
 
-fn processes() -> BTreeMap<u32, (&'static str, u64)> {
+fn processes() -> BTreeMap<u32, (&'static str, Ticks)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let process = |entry: fs::DirEntry| {
         let id: u32 = entry.file_name().to_str()?.parse().ok()?;
         let command = fs::read(entry.path().join("cmdline")).ok()?;
         let is_own = id == std::process::id();
         let program = if is_own { GENERATOR } else { program(&String::from_utf8_lossy(&command))? };
-        Some((id, (program, own_ticks(&fs::read_to_string(entry.path().join("stat")).ok()?)?)))
+        Some((id, (program, ticks_of(&fs::read_to_string(entry.path().join("stat")).ok()?)?)))
     };
     entries.filter_map(process).collect()
 }
@@ -129,10 +152,11 @@ fn program(command: &str) -> Option<&'static str> {
     PROGRAMS.iter().find(|(part, _)| command.contains(part)).map(|(_, program)| *program)
 }
 
-/// User and system ticks of `/proc/PID/stat`; the command's name is in parentheses and may contain anything.
-fn own_ticks(stat: &str) -> Option<u64> {
+/// `utime`, `stime`, `cutime` and `cstime` of `/proc/PID/stat`; the command's name is in parentheses and may contain anything.
+fn ticks_of(stat: &str) -> Option<Ticks> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+    let field = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Ticks { own: field(11)? + field(12)?, of_children: field(13)? + field(14)? })
 }
 
 #[cfg(test)]
@@ -143,7 +167,8 @@ mod tests {
     fn counters_are_read_as_the_kernel_writes_them() {
         assert_eq!(ticks("cpu  10 1 5 80 4 0 0 0 0 0\ncpu0 1 1"), Some([100, 80, 4]));
         assert_eq!(pressure("some avg10=1.00 avg60=0.50 avg300=0.10 total=123\nfull avg10=0 total=1"), Some(123));
-        assert_eq!(own_ticks("7 (a) b) R 1 2 3 4 5 6 7 8 9 10 30 12 0 0"), Some(42));
+        let ticks = Ticks { own: 42, of_children: 7 };
+        assert_eq!(ticks_of("7 (a) b) R 1 2 3 4 5 6 7 8 9 10 30 12 5 2"), Some(ticks));
         assert_eq!(program("/usr/bin/java\0-Xmx1g\0kafka.Kafka\0server.properties"), Some("kafka"));
         assert_eq!(program("postgres: sluice_app load 127.0.0.1(4) SELECT"), Some("postgres"));
         assert_eq!(program("/bin/bash"), None);
@@ -151,15 +176,23 @@ mod tests {
 
     #[test]
     fn shares_are_those_between_two_readings() {
-        let start =
-            Usage { total: 1_000, idle: 500, processes: BTreeMap::from([(1, ("kafka", 10))]), ..Usage::default() };
+        let of = |own, of_children| Ticks { own, of_children };
+        let processes =
+            BTreeMap::from([(1, ("kafka", of(10, 0))), (5, ("postgres", of(2, 0))), (6, ("postgres", of(8, 0)))]);
+        let start = Usage { total: 1_000, idle: 500, processes, ..Usage::default() };
         let mut end = Usage { total: 1_200, idle: 550, waiting: 10, micros: 1_000_000, ..start.clone() };
         end.stalled = [250_000, 0, 0];
-        end.processes.insert(1, ("kafka", 110));
-        end.processes.insert(2, ("redis", 7));
+        end.processes.insert(1, ("kafka", of(110, 0)));
+        end.processes.insert(2, ("redis", of(10, 0)));
+        // A backend with 8 ticks before the start and 12 after it has ended.
+        end.processes.remove(&6);
+        end.processes.insert(5, ("postgres", of(2, 20)));
         let usage = end.since(&start, 2);
         assert!((usage.busy - 0.7).abs() < 1e-9 && (usage.waiting_for_disk - 0.05).abs() < 1e-9);
-        assert_eq!(usage.processors, BTreeMap::from([("kafka".to_owned(), 1.0)]));
+        let used =
+            [("kafka", 1.0), ("postgres", 0.12), ("redis", 0.1)].map(|(program, used)| (program.to_owned(), used));
+        assert_eq!(usage.processors, BTreeMap::from(used));
+        assert_eq!((usage.busiest_process["kafka"], usage.busiest_process["postgres"]), (1.0, 0.0));
         assert!((usage.stalled_for_processor - 0.25).abs() < 1e-9);
     }
 }
