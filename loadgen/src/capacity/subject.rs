@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::question::{Question, Store};
-use crate::scenario::{Pace, Scenario};
+use crate::scenario::{Availability, Pace, Scenario, Slo, Undecided};
 
 /// What a search scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -98,7 +98,8 @@ impl Subject {
     }
 
     /// A step of a search: the scenario held at a constant rate, without stages and calendar, with a factor on what is
-    /// scaled.
+    /// scaled. The rates that its SLOs demand are left out, since the rate is what is searched, and an availability that a step is
+    /// too short to decide does not keep it from passing, since it decides nothing at any rate.
     pub fn step(self, scenario: &Scenario, factor: f64, hold: Duration) -> Scenario {
         let longer = hold.as_secs_f64() / scenario.duration.as_secs_f64();
         let writes = if matches!(self, Self::Mix | Self::Writes) { factor } else { 1.0 };
@@ -115,6 +116,8 @@ impl Subject {
             stages: Vec::new(),
             by_calendar: std::collections::BTreeSet::new(),
             pace: Pace::Steady,
+            slos: scenario.slos.iter().map(|slo| Slo { at_least: None, ..slo.clone() }).collect(),
+            availability: Availability { undecided: Undecided::Allow, ..scenario.availability },
             ..scenario.clone()
         }
     }
@@ -151,6 +154,16 @@ mod tests {
         assert_eq!(rates(Subject::Mix), (600_000, 156.0, 24.0));
         assert_eq!(rates(Subject::Questions(Store::Elasticsearch)), (200_000, 52.0, 24.0));
         assert_eq!(rates(Subject::Writes), (600_000, 52.0, 8.0));
+    }
+
+    #[test]
+    fn a_step_is_not_judged_by_what_its_rate_or_its_length_rules_out() {
+        let mut scenario = smoke();
+        scenario.slos[0].at_least = Some(10_000.0);
+        scenario.availability.undecided = Undecided::Block;
+        let step = Subject::Mix.step(&scenario, 0.5, Duration::from_mins(1));
+        assert!(step.slos.iter().all(|slo| slo.at_least.is_none()) && step.slos.len() == scenario.slos.len());
+        assert_eq!(step.availability.undecided, Undecided::Allow);
     }
 
     #[test]
