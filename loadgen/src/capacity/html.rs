@@ -85,10 +85,10 @@ fn section(report: &CapacityReport, search: &SearchReport) -> Markup {
         section id=(search.subject) {
             h2 { (search.subject) }
             ul { @for line in sentences(report, search) { li { (line.trim()) } } }
-            @if let Some(chart) = scaling(search) { div.columns { (chart.markup()) } }
+            @if let Some(chart) = scaling(search) { div.pair { (chart.markup()) } }
             div.scroll {
                 table {
-                    thead { tr { th { "step" } th { "rate" } th { "held" } th { "questions/s" } th { "records/s" } th { "busy" } th.text { "95th percentiles" } th.text { "outcome" } } }
+                    thead { tr { th { "step" } th { "rate" } th { "held" } th { "questions/s" } th { "records/s" } th { "busy" } th.wrap { "95th percentiles" } th.wrap { "outcome" } } }
                     tbody {
                         @for step in &search.steps {
                             tr {
@@ -98,8 +98,8 @@ fn section(report: &CapacityReport, search: &SearchReport) -> Markup {
                                 td { (format!("{:.1}", step.questions)) }
                                 td { (separated(step.records.round() as u64)) }
                                 td { (format!("{:.0} %", step.observed.machine.busy * 100.0)) }
-                                td.text { (latencies(step)) }
-                                td.text { (outcome(step)) @if step.hold == Hold::Confirm { " (confirming)" } }
+                                td.wrap { (latencies(step)) }
+                                td.wrap { (outcome(step)) @if step.hold == Hold::Confirm { " (confirming)" } }
                             }
                         }
                     }
