@@ -13,6 +13,11 @@ pub fn separated(number: u64) -> String {
     text
 }
 
+/// A count with what is counted, a word whose plural ends in "s".
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", separated(count), if count == 1 { "" } else { "s" })
+}
+
 /// A rate per second: two decimals, and three digits for less than one.
 pub fn rate(per_second: f64) -> String {
     let text = match per_second {
@@ -50,6 +55,12 @@ mod tests {
     fn shares_close_to_an_end_have_more_decimals() {
         let shares = [0.0, 0.000_01, 0.05, 0.123_456, 0.5, 0.999_9, 1.0].map(percent);
         assert_eq!(shares, ["0 %", "0.001 %", "5 %", "12.35 %", "50 %", "99.99 %", "100 %"]);
+    }
+
+    #[test]
+    fn only_one_is_singular() {
+        let counts = [0, 1, 2_000].map(|count| counted(count, "wrong answer"));
+        assert_eq!(counts, ["0 wrong answers", "1 wrong answer", "2,000 wrong answers"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 mod access;
 mod check;
+mod decidable;
 mod error;
 mod forms;
 mod limits;

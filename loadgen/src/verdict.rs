@@ -16,7 +16,7 @@ mod warnings;
 
 pub use availability::{Availability, Subject};
 pub use binomial::Verdict;
-pub(crate) use binomial::at_least;
+pub(crate) use binomial::{at_least, min_samples};
 pub use excluded::Excluded;
 pub use findings::{Findings, Overall};
 pub use forecast::{Behavior, Forecast, forecast};

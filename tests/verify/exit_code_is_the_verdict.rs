@@ -73,11 +73,11 @@ async fn a_store_that_becomes_unavailable_fails_the_run() {
 }
 
 #[tokio::test]
-async fn too_few_samples_are_inconclusive() {
+async fn too_few_samples_for_an_availability_that_blocks_are_inconclusive() {
     let world = World::new().await;
-    let few = SCENARIO.replace(r#"search = "30/s""#, r#"search = "2/s""#);
-    assert_ne!(few, SCENARIO);
-    let (code, output) = world.verify(&few).wait_for_exit().await;
+    let blocking = SCENARIO.replace(r#"undecided = "allow""#, r#"undecided = "block""#);
+    assert_ne!(blocking, SCENARIO);
+    let (code, output) = world.verify(&blocking).wait_for_exit().await;
     assert_eq!(code, 2, "{output}");
     assert_eq!(world.report()["verdict"], "INCONCLUSIVE");
     world.sweep_and_drop().await;

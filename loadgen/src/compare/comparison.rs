@@ -11,7 +11,7 @@ use super::effect::{self, ASSUMED_DEVIATION, Effect, Noise};
 use super::judged::{Change, judge};
 use super::observed::{ALPHA, Observed, Quantity, percentile, share};
 use crate::measure::Counts;
-use crate::number::percent;
+use crate::number::{counted, percent};
 use crate::plan::Shard;
 use crate::report::{QuestionReport, Report};
 use crate::scenario::Slo;
@@ -303,7 +303,7 @@ fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
 fn failures_of(report: &Report) -> Vec<(String, String)> {
     let wrong = report.questions.iter().filter(|question| question.counts.wrong > 0).map(|question| {
         let name = question.name();
-        let sentence = format!("{} wrong answers to {name}", question.counts.wrong);
+        let sentence = format!("{} to {name}", counted(question.counts.wrong, "wrong answer"));
         (format!("wrong answers to {name}"), sentence)
     });
     let availability = report.findings.availability.iter().filter(|one| one.test.verdict == Verdict::Fail);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::Datelike;
 
+use super::decidable::decidable;
 use super::error::ScenarioError;
 use super::limits::{Connections, TimeOuts};
 use super::names::{name, unknown};
@@ -24,6 +25,9 @@ const MAX_PAST: Duration = Duration::from_hours(24 * 2_500);
 /// Checks everything, in the order of the file; every mistake is found that does not follow from another one.
 pub(super) fn check(raw: &Raw, access: Option<Access>, source: &Source) -> Result<Scenario, Vec<ScenarioError>> {
     let checked = parts(raw, source);
+    if let Some(scenario) = &checked {
+        decidable(scenario, &raw.slo, source);
+    }
     if let Some((scenario, access)) = checked.as_ref().zip(access) {
         access::fits(raw, &scenario.slos, access, source);
     }

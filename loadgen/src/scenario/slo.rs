@@ -21,6 +21,16 @@ pub enum Operation {
     Events,
 }
 
+impl Operation {
+    /// How to get more samples in the same time.
+    pub(crate) fn how_to_get_more_samples(self) -> &'static str {
+        match self {
+            Self::Questions => "raise the rates of its questions",
+            Self::Commits | Self::Events => "raise `drive.communications`",
+        }
+    }
+}
+
 /// An SLO: "`objective` of the answers to `questions` arrive within `within`", or the same of other operations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slo {
@@ -60,6 +70,13 @@ impl Slo {
     /// Whether a question of a tenant of that class, asked by those users or at a rate, is judged by this SLO.
     pub fn judges(&self, question: Question, class: TenantClass, users: Option<&str>) -> bool {
         self.is_about(question, users) && self.tenants.is_none_or(|judged| judged == class)
+    }
+
+    /// Share of its samples that may exceed the limit if `produced` events per second are produced: only those beyond the rate that it
+    /// demands may be late. A rate below that can't pass, which is another rule.
+    pub(crate) fn allowed(&self, produced: f64) -> f64 {
+        let beyond = self.at_least.filter(|&least| least < produced).map_or(1.0, |least| 1.0 - least / produced);
+        beyond.min(1.0 - self.objective)
     }
 
     /// Whether a question, asked by those users or at a rate, is judged by this SLO for some tenants.

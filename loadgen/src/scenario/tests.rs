@@ -119,6 +119,8 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("an SLO without questions", edited("questions = [\"search\"]", "questions = []")),
         ("an unknown arrival process", edited("\"poisson\"", "\"random\"")),
         ("an unknown choice", edited("undecided = \"allow\"", "undecided = \"maybe\"")),
+        ("too few samples for any PASS", edited("search = \"8/s\"", "search = \"0.7/s\"")),
+        ("a stall that the drive is too short to exclude", edited("alpha = \"5 %\"", "longest_stall = \"5 s\"")),
         ("a stall without unit", edited("alpha = \"5 %\"", "longest_stall = \"5\"")),
         ("availability as a single value", edited("[availability]\n", "availability = \"99.99 %\"\n[seeds2]\n")),
         ("a broken line", edited("keys = 7", "keys = ")),
@@ -139,6 +141,7 @@ fn each_mistake_of_an_slo_that_is_not_of_questions_is_named() {
         ("a rate of commits", of("commits", "at_least = \"10/s\"")),
         ("a rate of questions", edited("alpha = \"5 %\"", "at_least = \"10/s\"")),
         ("a rate without unit", of("events", "at_least = \"10000\"")),
+        ("a rate that the drive does not produce", of("events", "at_least = \"100000/s\"")),
     ];
     insta::assert_snapshot!(sentences(&mistakes));
 }

@@ -358,6 +358,16 @@ impl Scenario {
         (rate * self.duration.as_secs_f64()) as u64
     }
 
+    /// Those of each window, if it must hold in every one.
+    pub(crate) fn planned_samples_of_window(&self, slo: &Slo) -> u64 {
+        (self.planned_samples(slo) as f64 * self.judged_over(slo).div_duration_f64(self.duration)) as u64
+    }
+
+    /// Events per second that a drive is expected to produce, of those that an SLO judges.
+    pub(crate) fn planned_event_rate(&self, slo: &Slo) -> f64 {
+        self.planned_samples(slo) as f64 * self.watched_event_in() as f64 / self.duration.as_secs_f64()
+    }
+
     /// One in so many events is watched until it is visible, if an SLO judges that: about [`WATCHED_PER_SECOND`].
     pub(crate) fn watched_event_in(&self) -> u64 {
         (self.event_rate(None) / WATCHED_PER_SECOND).ceil().max(1.0) as u64

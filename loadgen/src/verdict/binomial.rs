@@ -67,7 +67,7 @@ fn bisect(beyond: impl Fn(f64) -> bool) -> f64 {
 }
 
 /// Minimum sample size that can PASS, without any exceedance: 59 for 5 % and 5 %.
-pub(super) fn min_samples(limit: f64, alpha: f64) -> u64 {
+pub(crate) fn min_samples(limit: f64, alpha: f64) -> u64 {
     (alpha.ln() / (1.0 - limit).ln()).ceil() as u64
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::binomial;
 use super::excluded::Excluded;
-use super::slo::{hypothesis, planned_rate};
+use super::slo::hypothesis;
 use crate::scenario::{Scenario, Slo};
 
 /// The probability with which a drive of the forecast's length decides.
@@ -65,7 +65,7 @@ pub fn forecast(scenario: &Scenario, slo: &Slo, measured: Option<Behavior>) -> F
     let samples = scenario.planned_samples(slo);
     let judged = scenario.judged_over(slo);
     let rate = samples as f64 / scenario.duration.as_secs_f64();
-    let hypothesis = hypothesis(slo, planned_rate(scenario, slo));
+    let hypothesis = hypothesis(slo, scenario.planned_event_rate(slo));
     let behavior = measured.unwrap_or_else(|| Behavior::assumed(hypothesis.allowed));
     let at_most = slo.longest_stall.map_or(f64::INFINITY, |stall| judged.div_duration_f64(stall));
     let needed = binomial::samples_to_decide(hypothesis.allowed, slo.alpha, behavior.share, POWER);

@@ -56,11 +56,12 @@ impl Proportion {
     pub(super) fn test_windows(blocks: &Blocks, window: Duration, hypothesis: Hypothesis, bad: &str) -> Self {
         let windows = blocks.windows(window);
         let count = windows.len() as f64;
-        let tests = windows.iter().map(|(from, blocks)| (*from, Self::test(blocks, hypothesis, bad)));
-        let worst = tests.max_by(|(_, one), (_, two)| one.badness().total_cmp(&two.badness()));
-        let Some((from, mut worst)) = worst else { return Self::test(blocks, hypothesis, bad) };
+        let tests =
+            windows.iter().map(|(from, blocks)| (*from, *from + blocks.drive(), Self::test(blocks, hypothesis, bad)));
+        let worst = tests.max_by(|(.., one), (.., two)| one.badness().total_cmp(&two.badness()));
+        let Some((from, to, mut worst)) = worst else { return Self::test(blocks, hypothesis, bad) };
         worst.fail_probability = (worst.fail_probability * count).min(1.0);
-        let [from, to] = [from, from + window].map(brief_duration);
+        let [from, to] = [from, to].map(brief_duration);
         if worst.verdict == Verdict::Fail && worst.fail_probability > hypothesis.alpha {
             let probability = worst.fail_probability * 100.0;
             worst.withdraw(format!(

@@ -11,7 +11,8 @@ use super::latency::Latency;
 use super::proportion::Proportion;
 use crate::measure::blocks::Blocks;
 use crate::measure::{Counts, Recorder, SloRecorder};
-use crate::number::separated;
+use crate::number::{counted, separated};
+use crate::population::TenantClass;
 use crate::question::Question;
 use crate::scenario::{Scenario, Slo};
 
@@ -69,7 +70,7 @@ pub(super) fn apply_rules(judged: &mut Judged, recorders: &[Recorder]) {
     let wrong = judged.counts.wrong;
     if wrong > 0 {
         (judged.test.verdict, judged.test.excluded) = (Verdict::Fail, None);
-        judged.test.reason = format!("{wrong} wrong answers");
+        judged.test.reason = counted(wrong, "wrong answer");
     } else if judged.test.verdict == Verdict::Pass
         && let Some(question) = unsampled(&judged.slo, recorders)
     {
@@ -86,14 +87,24 @@ pub fn failures(found: Vec<String>, scenario: &Scenario, recorders: &[Recorder])
     failures
 }
 
-/// One sentence for each question that no SLO judges and that was answered wrong: it fails the run all the same.
+/// One sentence for each question that was answered wrong and that no SLO judges for some tenants: it fails the run all the
+/// same.
 pub fn wrong_without_slo(scenario: &Scenario, recorders: &[Recorder]) -> Vec<String> {
-    let unjudged =
-        recorders.iter().filter(|recorder| scenario.slos_of(recorder.question(), recorder.users()).next().is_none());
-    let wrong = unjudged.map(|recorder| (recorder.question(), recorder.measured().counts.wrong));
+    let is_judged = |recorder: &Recorder, class| {
+        let (question, users) = (recorder.question(), recorder.users());
+        scenario.slos.iter().any(|slo| slo.judges(question, class, users))
+    };
+    let unjudged = recorders.iter().filter_map(|recorder| {
+        let classes = TenantClass::ALL.into_iter().filter(|&class| !is_judged(recorder, class)).count();
+        (classes > 0).then_some((recorder, classes == TenantClass::ALL.len()))
+    });
+    let wrong = unjudged.map(|(recorder, all)| (recorder.question(), recorder.measured().counts.wrong, all));
     wrong
-        .filter(|(_, wrong)| *wrong > 0)
-        .map(|(question, wrong)| format!("{wrong} answers to {question} were wrong, which no SLO judges"))
+        .filter(|(_, wrong, _)| *wrong > 0)
+        .map(|(question, wrong, all)| {
+            let of_some = if all { "" } else { " for every tenant" };
+            format!("{} to {question}, which no SLO judges{of_some}", counted(wrong, "wrong answer"))
+        })
         .collect()
 }
 
@@ -108,14 +119,7 @@ fn unsampled(slo: &Slo, recorders: &[Recorder]) -> Option<Question> {
     slo.questions.iter().copied().find(|&question| !has_samples(question))
 }
 
-/// What an SLO is tested for if `produced` events per second are produced: only those beyond the rate that it demands may be
-/// late. A rate below that can't pass, which is another rule.
+/// What an SLO is tested for if `produced` events per second are produced.
 pub(super) fn hypothesis(slo: &Slo, produced: f64) -> Hypothesis {
-    let beyond = slo.at_least.filter(|&least| least < produced).map_or(1.0, |least| 1.0 - least / produced);
-    Hypothesis { allowed: beyond.min(1.0 - slo.objective), alpha: slo.alpha, longest_stall: slo.longest_stall }
-}
-
-/// Events per second that a drive of the scenario is expected to produce.
-pub(super) fn planned_rate(scenario: &Scenario, slo: &Slo) -> f64 {
-    scenario.planned_samples(slo) as f64 * scenario.watched_event_in() as f64 / scenario.duration.as_secs_f64()
+    Hypothesis { allowed: slo.allowed(produced), alpha: slo.alpha, longest_stall: slo.longest_stall }
 }

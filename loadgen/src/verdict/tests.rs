@@ -101,7 +101,7 @@ fn a_rate_needs_as_many_events_produced_and_visible_in_time() {
 #[test]
 fn a_report_and_a_forecast_show_the_share_that_a_rate_allows() {
     let slo = Slo { of: Operation::Events, questions: Vec::new(), objective: 0.5, ..search_slo() };
-    let planned = |scenario: &Scenario| slo::planned_rate(scenario, &scenario.slos[0]);
+    let planned = |scenario: &Scenario| scenario.planned_event_rate(&scenario.slos[0]);
     let rate = planned(&with_slos(vec![slo.clone()]));
     let scenario = with_slos(vec![Slo { at_least: Some(rate * 0.9), ..slo.clone() }]);
     let forecast = forecast(&scenario, &scenario.slos[0], None);
@@ -165,7 +165,7 @@ fn fast_passes_slow_fails_and_few_samples_do_not_decide() {
 #[test]
 fn one_wrong_answer_fails_however_fast() {
     let judged = judge_searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1));
-    assert_eq!((judged.test.verdict, judged.test.reason.as_str()), (Verdict::Fail, "1 wrong answers"));
+    assert_eq!((judged.test.verdict, judged.test.reason.as_str()), (Verdict::Fail, "1 wrong answer"));
 }
 
 #[test]
@@ -173,7 +173,22 @@ fn a_wrong_answer_to_a_question_without_an_slo_is_a_failure_too() {
     let wrong = searches(&scenario(), 1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1));
     assert_eq!(wrong_without_slo(&scenario(), &wrong.questions), [""; 0]);
     let unjudged = with_slos(Vec::new());
-    assert_eq!(wrong_without_slo(&unjudged, &wrong.questions), ["1 answers to search were wrong, which no SLO judges"]);
+    assert_eq!(wrong_without_slo(&unjudged, &wrong.questions), ["1 wrong answer to search, which no SLO judges"]);
+}
+
+#[test]
+fn a_wrong_answer_to_tenants_that_an_slo_leaves_out_is_a_failure_too() {
+    let of_class = |class| Slo { tenants: Some(class), ..search_slo() };
+    let scenario = with_slos(vec![of_class(TenantClass::Middle), of_class(TenantClass::Small)]);
+    let wrong = searches(&scenario, 1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1));
+    let (slos, availability) = judge(&scenario, &wrong);
+    assert!(slos.iter().all(|slo| slo.counts.wrong == 0), "the samples are of a large tenant");
+    let failures = failures(Vec::new(), &scenario, &wrong.questions);
+    assert_eq!(failures, ["1 wrong answer to search, which no SLO judges for every tenant"]);
+    let findings = Findings { slos, availability, validity: Validity::Valid, failures };
+    assert_eq!(findings.overall(), Overall::Fail);
+    let each = with_slos(TenantClass::ALL.map(of_class).to_vec());
+    assert_eq!(wrong_without_slo(&each, &wrong.questions), [""; 0], "the SLO of their class fails");
 }
 
 #[test]

@@ -30,7 +30,7 @@ spec:
     - displayName: most
       op: lte
       value: 250
-      target: 0.999
+      target: 0.99
 ";
 
 /// The same indicator in a document of its own, with two objectives for commits.
@@ -98,7 +98,7 @@ fn objectives_of_a_file_are_slos_of_the_scenario() {
     let [search, most, all] = &slos[..] else { panic!("{slos:?}") };
     assert_eq!(
         (search.name.as_str(), search.objective, search.within),
-        ("quick-search", 0.999, Duration::from_millis(250))
+        ("quick-search", 0.99, Duration::from_millis(250))
     );
     assert_eq!((search.of, search.questions.as_slice()), (Operation::Questions, [Question::Search].as_slice()));
     assert_eq!((most.name.as_str(), all.name.as_str()), ("commits", "commits-2"));
@@ -115,7 +115,7 @@ fn a_list_and_json_are_read_as_documents_are() {
         "service": "communications", "budgetingMethod": "Occurrences",
         "indicator": {"metadata": {"name": "search-latency"}, "spec": {"thresholdMetric": {"metricSource":
             {"type": "Sluice", "spec": {"questions": ["search"], "unit": "ms"}}}}},
-        "objectives": [{"op": "lte", "value": 250, "target": 0.999}]}}]"#;
+        "objectives": [{"op": "lte", "value": 250, "target": 0.99}]}}]"#;
     let expected = slos(SEARCHES);
     assert_eq!((slos(&list), slos(json)), (expected.clone(), expected.clone()));
     let anchored = searches("metadata:\n  name: quick-search", "metadata: &name\n  name: quick-search");
@@ -166,9 +166,9 @@ fn what_a_run_would_judge_differently_is_refused_with_its_line() {
         ("a ratio", searches(metric, ratio).replace("thresholdMetric", "ratioMetric")),
         ("time slices", searches("Occurrences", "Timeslices")),
         ("ratios of time slices", searches("Occurrences", "RatioTimeslices")),
-        ("a target of time slices", searches("target: 0.999", "target: 0.999\n      timeSliceTarget: 0.9")),
+        ("a target of time slices", searches("target: 0.99", "target: 0.99\n      timeSliceTarget: 0.9")),
         ("a composite SLO", searches("  indicator:\n", "").replace(indicator, "")),
-        ("a part of a composite SLO", searches("target: 0.999", "target: 0.999\n      compositeWeight: 2")),
+        ("a part of a composite SLO", searches("target: 0.99", "target: 0.99\n      compositeWeight: 2")),
         ("an operator for throughput", searches("op: lte", "op: gte")),
         ("a file of other kinds", "apiVersion: openslo/v1\nkind: Service\nmetadata: { name: shop }\n".to_owned()),
     ]);
@@ -186,9 +186,9 @@ fn each_mistake_in_a_file_gets_one_sentence_with_its_line_and_the_remedy() {
         ("no objectives", searches("  objectives:\n", "  objectives: []\n  alertPolicies:\n")),
         ("no operator", searches("op: lte\n      value", "value")),
         ("no limit", searches("      value: 250\n", "")),
-        ("no target", searches("      target: 0.999\n", "")),
-        ("two targets", searches("target: 0.999", "target: 0.999\n      targetPercent: 99.9")),
-        ("a target that no SLO may have", searches("target: 0.999", "target: 0.3")),
+        ("no target", searches("      target: 0.99\n", "")),
+        ("two targets", searches("target: 0.99", "target: 0.99\n      targetPercent: 99")),
+        ("a target that no SLO may have", searches("target: 0.99", "target: 0.3")),
         ("a limit below zero", searches("value: 250", "value: -1")),
         ("a limit that is no number", searches("value: 250", "value: .nan")),
         ("a limit that is too long", searches("value: 250", "value: 1e9")),

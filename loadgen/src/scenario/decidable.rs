@@ -1,0 +1,48 @@
+//! SLOs that no run of a scenario can pass, whatever the stores do: too few samples, or too low a rate. It judges nothing.
+
+use super::raw;
+use super::slo::Slo;
+use super::source::Source;
+use super::types::Scenario;
+use super::units::exact_duration;
+use crate::verdict::min_samples;
+
+/// Keeps a mistake for each SLO that can never pass.
+pub(super) fn decidable(scenario: &Scenario, raw: &[raw::Slo], source: &Source) {
+    for slo in &scenario.slos {
+        if let Some((at, message)) =
+            raw.iter().find(|raw| *raw.name.as_ref() == slo.name).zip(never_passes(scenario, slo))
+        {
+            source.keep::<()>(Err(source.wrong(&at.name, "slo", message)));
+        }
+    }
+}
+
+fn never_passes(scenario: &Scenario, slo: &Slo) -> Option<String> {
+    let name = &slo.name;
+    let produced = scenario.planned_event_rate(slo);
+    if let Some(least) = slo.at_least.filter(|&least| produced < least) {
+        return Some(format!(
+            "\"{name}\" can never pass: about {produced:.0} events/s are planned, and it demands {least:.0}; raise \
+             `drive.communications`, or lower `slo.at_least`"
+        ));
+    }
+    let judged = scenario.judged_over(slo);
+    let needed = min_samples(slo.allowed(produced), slo.alpha);
+    if let Some(stall) = slo.longest_stall.filter(|stall| *stall * needed as u32 > judged) {
+        let [stall, drive, needed] = [stall, judged, stall * needed as u32].map(exact_duration);
+        return Some(format!(
+            "\"{name}\" can never pass: to exclude stalls of {stall} takes {needed}, and {drive} are judged; replay in more \
+             time, or lower `slo.longest_stall`"
+        ));
+    }
+    let planned = scenario.planned_samples_of_window(slo);
+    let window = if slo.in_every.is_some() { " in each window" } else { "" };
+    let advice = slo.of.how_to_get_more_samples();
+    (planned < needed).then(|| {
+        format!(
+            "\"{name}\" can never pass: it will get about {planned} samples{window}, and a PASS needs at least {needed}; \
+             {advice}, replay in more time, or lower `slo.objective`"
+        )
+    })
+}
