@@ -11,7 +11,7 @@ use sluice_schemas::concurrency::join;
 use sluice_schemas::names::Names;
 use sluice_schemas::runs;
 use sluice_schemas::stores::Stores;
-use sluice_schemas::versions::versions;
+use sluice_schemas::versions::{self, Outdated};
 use sluice_schemas::{Reservation, ReserveError, SchemaError, Store, reserve};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,9 @@ pub enum SessionError {
          `time.start`, or shorten `past.span`"
     )]
     TooOld(NaiveDate),
+    /// A store is older than the oldest release that Sluice supports.
+    #[error("use {0}; upgrade it")]
+    Outdated(Outdated),
     /// The population could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -78,6 +81,12 @@ pub enum SessionError {
     /// The session was stopped.
     #[error("open the session: stopped")]
     Stopped,
+}
+
+/// The versions of the stores, if all that tell theirs are supported.
+async fn supported(stores: &Stores, names: &Names) -> Result<BTreeMap<String, String>, SessionError> {
+    let versions = Box::pin(versions::versions(stores, names)).await;
+    versions::outdated(&versions).map_or(Ok(versions), |outdated| Err(SessionError::Outdated(outdated)))
 }
 
 /// A plan that is computed on other threads while the stores start.
@@ -156,12 +165,12 @@ impl Session {
                 return Box::pin(Self::join(planning, (stores, names), observer)).await;
             }
             observer.step_started("applying the schemas");
+            let versions = supported(stores, names).await?;
             let reservation = reserve(stores, names).await?;
             let (plan, digests) = join(planning.planned).await;
             let is_kept = !planning.reload && is_known(stores, names, &digests.population).await?;
             let keep: &[Store] = if is_kept { &load::KEPT } else { &[] };
             let names = reset_namespace((stores, names), keep, groups, observer).await?;
-            let versions = Box::pin(versions(stores, &names)).await;
             let (stores, scenario) = (stores.clone(), planning.scenario);
             let (digest, reservation, shards) = (digests.plan, Some(reservation), None);
             let opened = Instant::now();
@@ -198,7 +207,7 @@ impl Session {
         let waiting = |why: &str| observer.step_advanced(why);
         let (meeting, names) =
             Meeting::join((stores, names), &agreed(&digest, &planning.scenario), planning.shard, waiting).await?;
-        let versions = Box::pin(versions(stores, &names)).await;
+        let versions = supported(stores, &names).await?;
         observer.step_finished(&format!(
             "joined the run in namespace {} as shard {}",
             names.namespace(),
@@ -227,7 +236,7 @@ impl Session {
             let names = names_to_read(stores, names, &planning.scenario).await?;
             let (stores, scenario) = (stores.clone(), planning.scenario);
             let (own, access) = (Arc::default(), Access::ReadOnly);
-            let versions = Box::pin(versions(&stores, &names)).await;
+            let versions = supported(&stores, &names).await?;
             let (reservation, shards, opened) = (None, None, Instant::now());
             let mut session =
                 Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };

@@ -1,5 +1,5 @@
 //! The version of each store, asked from the store itself, so that it is also known where this program did not install it.
-//! A store that does not tell its version is left out; asking changes nothing and never fails.
+//! A store that does not tell its version is left out, and never counts as outdated; asking changes nothing and never fails.
 
 mod kafka;
 
@@ -14,6 +14,14 @@ use crate::elastic::{Elastic, Method};
 use crate::names::Names;
 use crate::stores::Stores;
 
+/// The oldest major version of each store that is supported: `docs/schemas.md` says why.
+const OLDEST: [(&str, &str, u32); 5] = [
+    ("postgres", "PostgreSQL", 15),
+    ("clickhouse", "ClickHouse", 25),
+    ("elasticsearch", "Elasticsearch", 8),
+    ("redis-cache", "Redis (cache)", 7),
+    ("redis-state", "Redis (state)", 7),
+];
 /// Time-out of one store's answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -32,13 +40,37 @@ pub async fn versions(stores: &Stores, names: &Names) -> BTreeMap<String, String
     [postgres, kafka, connect, clickhouse, elasticsearch, cache, state].into_iter().flatten().collect()
 }
 
+/// A store that is older than what is supported.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{store} {version}: the oldest supported version is {oldest}")]
+pub struct Outdated {
+    store: &'static str,
+    version: String,
+    oldest: u32,
+}
+
+/// The first store that is older than what is supported, by the versions that [`versions`] returns. Of several nodes, the oldest
+/// counts.
+pub fn outdated(versions: &BTreeMap<String, String>) -> Option<Outdated> {
+    OLDEST.iter().find_map(|&(name, store, oldest)| {
+        let version = versions.get(name)?;
+        let major = |one: &str| one.trim().split(['.', ' ']).next()?.parse::<u32>().ok();
+        let is_older = version.split(',').filter_map(major).any(|major| major < oldest);
+        is_older.then(|| Outdated { store, version: version.clone(), oldest })
+    })
+}
+
 async fn within(name: &str, asked: impl Future<Output = Option<String>>) -> Option<(String, String)> {
     let answer = tokio::time::timeout(TIMEOUT, asked).await.ok().flatten();
     answer.map(|version| (name.to_owned(), version))
 }
 
 async fn postgres(stores: &Stores, names: &Names) -> Option<String> {
-    let mut connection = connect::postgres_connection(stores, &names.database(), Role::Reader).await.ok()?;
+    // Before its first run, a namespace has no database.
+    let mut connection = match connect::postgres_connection(stores, &names.database(), Role::Reader).await {
+        Ok(connection) => connection,
+        Err(_) => connect::postgres_admin(stores).await.ok()?,
+    };
     let row = sqlx::query("SHOW server_version").fetch_one(&mut connection).await.ok()?;
     drop(connection.close().await);
     row.try_get(0).ok()
@@ -77,6 +109,21 @@ fn number(json: &Value, pointer: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_is_too_old_is_named() {
+        let of = |name: &str, version: &str| outdated(&BTreeMap::from([(name.to_owned(), version.to_owned())]));
+        let supported =
+            [("postgres", "15.18 (Debian 15.18-0+deb12u1)"), ("elasticsearch", "8.17.0, 9.1.0"), ("kafka", "1")];
+        assert!(supported.iter().all(|(name, version)| of(name, version).is_none()));
+        assert_eq!(of("postgres", "unknown"), None);
+        let named = |name, version| of(name, version).unwrap().to_string();
+        assert_eq!(named("postgres", "14.2"), "PostgreSQL 14.2: the oldest supported version is 15");
+        assert_eq!(
+            named("elasticsearch", "7.17.9, 8.1.0"),
+            "Elasticsearch 7.17.9, 8.1.0: the oldest supported version is 8"
+        );
+    }
 
     #[tokio::test]
     async fn a_store_that_does_not_answer_is_left_out() {
