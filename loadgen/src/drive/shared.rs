@@ -187,10 +187,11 @@ impl Shared {
         };
         let tenants = 0..self.plan.population().tenants().len();
         let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();
+        // Before what was due, so that never more have ended than were due.
+        let measured = self.measured_so_far();
         let probes = &self.counters.probes;
         let offered = Store::ALL.iter().map(|&store| (store, probes.offered_to(store))).collect();
         let held_back = read(&probes.held_back) + read(&self.counters.writes_held_back);
-        let measured = self.measured_so_far();
         let questions: Vec<_> = measured.questions.iter().map(QuestionProgress::from).collect();
         let (slos, _) = verdict::judge(&self.scenario, &measured);
         let finished: u64 = questions.iter().map(|one| one.counts.samples).sum();
