@@ -9,6 +9,10 @@ pub(crate) enum Fault {
     JumpClock,
     /// One of twenty probes is never started.
     SkipProbes,
+    /// The system says that the generator used nearly all processors.
+    UseProcessors,
+    /// The system says that the hypervisor took a part of all processors.
+    LoseProcessors,
 }
 
 /// Whether this fault is injected.
@@ -20,6 +24,8 @@ pub(crate) fn is_injected(fault: Fault) -> bool {
     let parse = |name: &str| match name {
         "jump_clock" => Fault::JumpClock,
         "skip_probes" => Fault::SkipProbes,
+        "use_processors" => Fault::UseProcessors,
+        "lose_processors" => Fault::LoseProcessors,
         _ => {
             tracing::error!(name, "unknown fault");
             std::process::abort()

@@ -1,11 +1,17 @@
-//! The latency of commits is an SLO: a PostgreSQL that answers late misses it.
+//! The latency of commits is an SLO: a PostgreSQL that answers late misses it. Transactions that fail count for its availability.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_loadgen::drive::{self, Phase, Progress};
+use sluice_loadgen::question::{Question, Store as AskedStore};
+use sluice_loadgen::run_context::RunContext;
 use sluice_loadgen::scenario::{Operation, Slo};
-use sluice_loadgen::verdict::{Judged, Verdict, judge};
+use sluice_loadgen::verdict::{Availability, Judged, Subject, Verdict, judge};
+use sluice_schemas::Store;
 use sluice_schemas::stores::Stores;
-use sluice_testkit::TcpProxy;
+use sluice_testkit::{ProxyMode, TcpProxy};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
@@ -36,12 +42,16 @@ async fn a_postgresql_that_commits_late_fails_the_slo_of_commits() {
 
 /// The same stores, with PostgreSQL behind a proxy that delays responses.
 async fn through_proxy(stores: &Stores, delay: Duration) -> Stores {
+    behind_proxy(stores, delay).await.0
+}
+
+async fn behind_proxy(stores: &Stores, delay: Duration) -> (Stores, TcpProxy) {
     let mut stores = stores.clone();
     let url = format!("http://{}:{}", stores.postgres.host, stores.postgres.port);
     let proxy = TcpProxy::with_delay(&url, delay).await;
     let address: std::net::SocketAddr = proxy.url.trim_start_matches("http://").parse().unwrap();
     (stores.postgres.host, stores.postgres.port) = (address.ip().to_string(), address.port());
-    stores
+    (stores, proxy)
 }
 
 async fn commits_on(world: &World, stores: Stores) -> Judged {
@@ -49,4 +59,56 @@ async fn commits_on(world: &World, stores: Stores) -> Judged {
     assert_eq!(driven.lost, [""; 0]);
     let (slos, _) = judge(&world.scenario, &driven.measured);
     slos.into_iter().find(|judged| judged.slo.name == "commits").unwrap()
+}
+
+/// How long PostgreSQL's connections break in a drive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    Never,
+    ForAWhile,
+    ForGood,
+}
+
+/// Drives on broken connections. Returns how many writes to PostgreSQL failed after all attempts, and how many at the first one.
+async fn failed_writes(world: &World, broken: Broken) -> [u64; 2] {
+    let (stores, proxy) = behind_proxy(&world.stores, Duration::ZERO).await;
+    let (progress, mut seen) = watch::channel(Arc::<Progress>::default());
+    let context = RunContext::new(&stores, &world.names, &world.scenario, &world.plan);
+    let is_at = |at: Duration| move |now: &Arc<Progress>| now.phase == Phase::Driving && now.elapsed >= at;
+    let breaking = async {
+        if broken == Broken::Never {
+            return;
+        }
+        seen.wait_for(is_at(Duration::from_secs(1))).await.unwrap();
+        proxy.set_mode(ProxyMode::ResetInResponse);
+        if broken == Broken::ForAWhile {
+            seen.wait_for(is_at(Duration::from_secs(2))).await.unwrap();
+            proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
+        }
+    };
+    let stop = CancellationToken::new();
+    let (driven, ()) = tokio::join!(drive::drive(context, &stop, &progress), breaking);
+    let (_, availability) = judge(&world.scenario, &driven.unwrap().measured);
+    [Subject::Operations, Subject::FirstAttempts].map(|subject| {
+        let of_subject = |one: &&Availability| one.store == Store::Postgres && one.subject == subject;
+        availability.iter().find(of_subject).unwrap().failed
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failing_transactions_count_for_the_availability_of_postgresql() {
+    let (world, _) = World::loaded_with(|scenario| {
+        let asks_postgres =
+            |question: &Question| *question == Question::LookupCached || question.store() == AskedStore::Postgres;
+        scenario.probes.retain(|question, _| !asks_postgres(question));
+        scenario.availability.first_attempts = Some(0.999);
+    })
+    .await;
+    world.warm_up().await;
+    assert_eq!(failed_writes(&world, Broken::Never).await, [0, 0]);
+    let [after_all, at_first] = failed_writes(&world, Broken::ForAWhile).await;
+    assert!(after_all == 0 && at_first > 0, "{after_all} after all attempts, {at_first} at the first one");
+    let [after_all, at_first] = failed_writes(&world, Broken::ForGood).await;
+    assert!(after_all > 0 && at_first >= after_all, "{after_all} after all attempts, {at_first} at the first one");
+    world.drop_namespace().await;
 }

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 
 use crate::program::{SCENARIO, World};
 
@@ -36,6 +37,38 @@ async fn records_that_do_not_land_fail_a_rate_although_every_slo_holds() {
     assert!(search["reasons"][0].as_str().unwrap().contains("never landed"), "{search:#}");
     assert_eq!(search["steps"][0]["observed"]["unread"], serde_json::json!([]), "every store was read: {search:#}");
     assert!(std::fs::read_to_string(run.join("capacity.html")).unwrap().contains("fails even at 0.06x"));
+    world.sweep_and_drop().await;
+}
+
+/// The scenario with a 256th of its load: the highest rate that a search tries is the scenario's own.
+fn light() -> String {
+    let rates = [("\"40/s\"", "\"0.16/s\""), ("\"30/s\"", "\"0.12/s\""), ("\"10/s\"", "\"0.04/s\"")];
+    let light = rates.iter().fold(SCENARIO.to_owned(), |text, (from, to)| text.replace(from, to));
+    // In 25 minutes, its samples can pass at its own rate, at which no step is held.
+    let light = light.replace("replayed_in = \"4 s\"", "replayed_in = \"25 min\"");
+    light.replace("communications = 400", "communications = 586")
+}
+
+#[tokio::test]
+async fn the_highest_rate_that_passes_is_confirmed_with_its_account() {
+    let world = World::new().await;
+    let search = ["capacity", "scenario.toml", "--no-up", "--of", "mix", "--growth", "3 %/month"];
+    let rates = ["--from", "256", "--hold", "5s", "--confirm", "5s"];
+    let (code, output) = world.run(&[&search[..], &rates[..]].concat(), &light()).wait_for_exit().await;
+    assert_eq!(code, 0, "{output}");
+    let run = std::fs::read_dir(world.folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let report = std::fs::read_to_string(run.join("capacity.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let search = &report["searches"][0];
+    let steps = search["steps"].as_array().unwrap();
+    let held: Vec<_> = steps.iter().map(|step| (&step["hold"], &step["outcome"])).collect();
+    assert_eq!(held, [(&json!("step"), &json!("passed")), (&json!("confirm"), &json!("passed"))], "{search:#}");
+    // 0.16 + 0.16 + ... questions a second, 256 times.
+    let questions = search["rates"][0].as_f64().unwrap();
+    assert!((200.0..300.0).contains(&questions), "{questions}");
+    let used = &steps[0]["observed"]["machine"]["processors"];
+    assert!(used["postgres"].as_f64().unwrap() > 0.0 && used["generator"].as_f64().unwrap() > 0.0, "{used}");
+    assert!(std::fs::read_to_string(run.join("capacity.html")).unwrap().contains("the headroom ends on"));
     world.sweep_and_drop().await;
 }
 

@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 use sluice_stack::status;
-use sluice_testkit::{OwnStack, Service};
+use sluice_testkit::{OwnStack, Service, TcpProxy};
 
 use crate::program::{Program, SCENARIO, World};
 
@@ -77,6 +77,31 @@ async fn a_rate_that_the_generator_misses_makes_the_run_invalid() {
     let world = World::new().await;
     let run = world.verify_with_fault("skip_probes");
     assert_invalid(world, run, "probes were never started").await;
+}
+
+#[tokio::test]
+async fn a_generator_that_uses_the_machine_makes_the_run_invalid() {
+    let world = World::new().await;
+    let run = world.verify_with_fault("use_processors");
+    assert_invalid(world, run, "the generator used 90 % of all processors itself").await;
+}
+
+#[tokio::test]
+async fn a_machine_that_loses_its_processors_makes_the_run_invalid() {
+    let world = World::new().await;
+    let run = world.verify_with_fault("lose_processors");
+    assert_invalid(world, run, "the hypervisor took 20 % of all processors").await;
+}
+
+/// PostgreSQL answers late, so one connection can't ask 40 questions a second, while the store itself is in time.
+#[tokio::test]
+async fn a_pool_that_is_too_small_makes_the_run_invalid() {
+    let world = World::new().await;
+    let postgres = format!("http://{}:{}", world.stores.postgres.host, world.stores.postgres.port);
+    let proxy = TcpProxy::with_delay(&postgres, Duration::from_millis(50)).await;
+    let scenario = format!("{}\n[connections]\npostgres = 1\n", longer());
+    let run = world.verify_through(&proxy, &scenario);
+    assert_invalid(world, run, "raise `connections.postgres` of the scenario").await;
 }
 
 /// The negative control: what a store does is no excuse.

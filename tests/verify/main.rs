@@ -8,6 +8,8 @@ mod browser;
 #[cfg(test)]
 mod capacity_is_searched;
 #[cfg(test)]
+mod compares_with_a_baseline;
+#[cfg(test)]
 mod drops_only_its_own;
 #[cfg(test)]
 mod exit_code_is_the_verdict;

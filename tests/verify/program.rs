@@ -3,7 +3,7 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use sluice_schemas::{Store, connect, drop_namespace, names::Names, stores::Stores};
-use sluice_testkit::{Service, Stack, free_address, fresh_names};
+use sluice_testkit::{Service, Stack, TcpProxy, free_address, fresh_names};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -69,6 +69,14 @@ impl World {
     pub(crate) fn verify_with_fault(&self, fault: &str) -> Program {
         let mut command = self.command(&self.stores.clickhouse.url, &["verify", "scenario.toml", "--no-up"], SCENARIO);
         command.env("SLUICE_GENERATOR_FAULTS", fault);
+        Program::start(command, self.folder.path())
+    }
+
+    /// Like [`World::verify`], with PostgreSQL behind a proxy.
+    pub(crate) fn verify_through(&self, postgres: &TcpProxy, scenario: &str) -> Program {
+        let mut command = self.command(&self.stores.clickhouse.url, &["verify", "scenario.toml", "--no-up"], scenario);
+        let (host, port) = postgres.url.trim_start_matches("http://").rsplit_once(':').unwrap();
+        command.env("SLUICE_STORES__POSTGRES__HOST", host).env("SLUICE_STORES__POSTGRES__PORT", port);
         Program::start(command, self.folder.path())
     }
 

@@ -21,10 +21,14 @@ use crate::program::World;
 const WAIT: Duration = Duration::from_secs(20);
 /// First words of statements of PostgreSQL that change nothing. PREPARE is followed by a statement that is not executed.
 const READS: [&str; 8] = ["BEGIN", "COMMIT", "ROLLBACK", "SELECT", "WITH", "PREPARE", "SHOW", "DISCARD"];
+/// Words of a statement that begins with WITH and writes all the same.
+const WRITES: [&str; 4] = ["INSERT", "UPDATE", "DELETE", "MERGE"];
 /// First words of statements of ClickHouse that change nothing.
 const CLICKHOUSE_READS: [&str; 2] = ["SELECT", "WITH"];
 /// Commands of Redis that change nothing.
 const READ_COMMANDS: [&str; 6] = ["get", "type", "ft.search", "ts.range", "command", "cluster"];
+/// Commands of Redis that name no key and change everything; no test of this program uses them.
+const WIDE_COMMANDS: [&str; 4] = ["flushall", "flushdb", "script", "function"];
 
 /// What the logs show since they were last read.
 #[derive(Debug, Default)]
@@ -69,7 +73,7 @@ impl StatementLogs {
         admin.close().await.unwrap();
         let commands = Arc::new(Mutex::new(Vec::new()));
         let mut monitors = Vec::new();
-        for node in &stores.redis.cache {
+        for node in stores.redis.cache.iter().chain(&stores.redis.state) {
             monitors.push(monitor(node, names.namespace().to_owned(), Arc::clone(&commands)).await);
         }
         let mut logs = Self {
@@ -99,8 +103,7 @@ impl StatementLogs {
         self.read_clickhouse(&mut seen).await;
         self.read_elasticsearch(&mut seen).await;
         for command in self.commands.lock().unwrap().drain(..) {
-            let name = command.split('"').nth(1).unwrap_or_default().to_lowercase();
-            seen.add("redis", &command, READ_COMMANDS.contains(&name.as_str()));
+            seen.add("redis", &command, READ_COMMANDS.contains(&command_name(&command).as_str()));
         }
         seen
     }
@@ -121,7 +124,10 @@ impl StatementLogs {
                 logged
             };
             let word = statement.split_whitespace().next().unwrap_or_default().to_uppercase();
-            seen.add("postgres", statement, word.is_empty() || READS.contains(&word.as_str()));
+            let words = statement.to_uppercase();
+            let writes =
+                word == "WITH" && words.split(|c: char| !c.is_alphanumeric()).any(|word| WRITES.contains(&word));
+            seen.add("postgres", statement, word.is_empty() || READS.contains(&word.as_str()) && !writes);
         }
     }
 
@@ -172,7 +178,10 @@ impl StatementLogs {
     pub(crate) async fn write(&self, world: &World) {
         let foreign = ForeignObjects { stores: &world.stores, names: &world.names };
         let mut admin = foreign.postgres(&self.database).await.unwrap();
-        sqlx::query("DELETE FROM invoices").execute(&mut admin).await.unwrap();
+        sqlx::query("WITH deleted AS (DELETE FROM invoices RETURNING 1) SELECT count(*) FROM deleted")
+            .execute(&mut admin)
+            .await
+            .unwrap();
         admin.close().await.unwrap();
         let mut stores = world.stores.clone();
         stores.clickhouse.url.clone_from(&self.proxy.url);
@@ -194,7 +203,12 @@ impl Drop for StatementLogs {
     }
 }
 
-/// Collects a node's commands that name a key of the namespace.
+/// The command of a line of MONITOR, in lower case.
+fn command_name(line: &str) -> String {
+    line.split('"').nth(1).unwrap_or_default().to_lowercase()
+}
+
+/// Collects a node's commands that name a key of the namespace, or change all keys.
 async fn monitor(node: &str, namespace: String, commands: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let address = node.trim_start_matches("redis://").to_owned();
     let mut stream = TcpStream::connect(&address).await.unwrap();
@@ -203,7 +217,7 @@ async fn monitor(node: &str, namespace: String, commands: Arc<Mutex<Vec<String>>
     assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("+OK"));
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
-            if line.contains(&format!("\"{namespace}:")) {
+            if line.contains(&format!("\"{namespace}:")) || WIDE_COMMANDS.contains(&command_name(&line).as_str()) {
                 commands.lock().unwrap().push(line);
             }
         }

@@ -1,6 +1,8 @@
 //! What the generator itself got from its machine during a drive: the shares of the processors that it used and that the
 //! hypervisor took. It decides nothing; the verdict judges it.
 
+use crate::fault::{Fault, is_injected};
+
 /// A running measurement.
 pub(super) struct Vitals {
     at_start: Option<Processors>,
@@ -24,7 +26,9 @@ impl Vitals {
     /// What was measured since the start.
     pub(super) fn finish(self) -> Measured {
         let shares = self.at_start.zip(Processors::read()).and_then(|(start, end)| end.shares_since(start));
-        Measured { processor_share: shares.map(|(own, _)| own), steal_share: shares.map(|(_, steal)| steal) }
+        let own = if is_injected(Fault::UseProcessors) { Some(0.9) } else { shares.map(|(own, _)| own) };
+        let steal = if is_injected(Fault::LoseProcessors) { Some(0.2) } else { shares.map(|(_, steal)| steal) };
+        Measured { processor_share: own, steal_share: steal }
     }
 }
 

@@ -219,6 +219,7 @@ impl Tally for Counts {
 #[cfg(test)]
 mod tests {
     use chrono::TimeZone as _;
+    use serde_json::json;
 
     use super::*;
 
@@ -236,5 +237,40 @@ mod tests {
         let body: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(body["query"]["bool"]["must"][0]["match"]["content"]["query"], "so-called \"final\" notice");
         assert!(!text.contains('$'));
+    }
+
+    /// Checks the page of a search with one hit, in which `value` replaces what is at `place`.
+    fn checked(place: &str, value: Value) -> Result<(), QueryError> {
+        let tenant = Uuid::from_u128(7);
+        let (from, to) = (Utc.timestamp_nanos(1_000_000_000), Utc.timestamp_nanos(3_000_000_000));
+        let terms = Terms { tenant, words: "invoice", channel: Channel::Sms, language: "en", from, to };
+        let source = json!({
+            "tenant_id": tenant, "channel": "sms", "language": "en", "content": "Your Invoice, again",
+            "timestamp": "1970-01-01T00:00:02Z"
+        });
+        let hits = json!({"total": {"value": 1}, "hits": [{"_id": Uuid::nil(), "_source": source}]});
+        let mut page = json!({"timed_out": false, "_shards": {"failed": 0}, "hits": hits});
+        *page.pointer_mut(place).unwrap() = value;
+        terms.check(&serde_json::from_value(page).unwrap())
+    }
+
+    #[test]
+    fn a_hit_that_the_search_excludes_is_no_answer() {
+        assert!(checked("/hits/total/value", json!(1)).is_ok());
+        let foreign = [
+            ("tenant_id", json!(Uuid::from_u128(8))),
+            ("channel", json!("email")),
+            ("language", json!("de")),
+            ("content", json!("Your invoices")),
+            ("timestamp", json!("1970-01-01T00:00:00.999Z")),
+            ("timestamp", json!("1970-01-01T00:00:03Z")),
+        ];
+        for (field, value) in foreign {
+            let result = checked(&format!("/hits/hits/0/_source/{field}"), value);
+            assert!(matches!(result, Err(QueryError::ForeignRow(_))), "{field}");
+        }
+        for (place, value) in [("/timed_out", json!(true)), ("/_shards/failed", json!(1))] {
+            assert!(matches!(checked(place, value), Err(QueryError::Unreadable { .. })), "{place}");
+        }
     }
 }

@@ -1,0 +1,60 @@
+//! `sluice verify --baseline` compares a run with an earlier one: one that passes and is worse exits with 1.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice_testkit::TcpProxy;
+
+use crate::program::{SCENARIO, World};
+
+/// Added to each response of ClickHouse: far more than two runs on a busy machine differ by, and far below the limits.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// The folders of the runs, oldest first.
+fn runs(world: &World) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(world.folder.path().join("runs")).unwrap();
+    let mut runs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    runs.sort();
+    runs
+}
+
+/// What a comparison says about the 95th percentile of a dashboard.
+fn change(comparison: &Value) -> &Value {
+    let is_it = |one: &&Value| one["subject"] == "dashboard_events" && one["quantity"] == "p95";
+    &comparison["compared"].as_array().unwrap().iter().find(is_it).unwrap()["change"]
+}
+
+#[tokio::test]
+async fn a_run_that_passes_and_is_slower_than_its_baseline_exits_with_1() {
+    let world = World::new().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
+    assert_eq!(code, 0, "{output}");
+    let baseline = runs(&world).pop().unwrap();
+    let baseline = baseline.to_str().unwrap();
+
+    let slow = TcpProxy::with_delay(&world.stores.clickhouse.url, DELAY).await;
+    let verify = ["verify", "scenario.toml", "--no-up", "--baseline", baseline];
+    let (code, output) = world.run_against(&slow.url, &verify, SCENARIO).wait_for_exit().await;
+    assert_eq!((code, &world.report()["verdict"]), (1, &json!("PASS")), "{output}");
+    let run = runs(&world).pop().unwrap();
+    let comparison = std::fs::read_to_string(run.join("comparison.json")).unwrap();
+    let comparison: Value = serde_json::from_str(&comparison).unwrap();
+    assert_eq!((&comparison["outcome"], change(&comparison)), (&json!("worse"), &json!("worse")), "{comparison:#}");
+
+    // Negative control: the same run on both sides is not worse.
+    let compare = |a: &str, b: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .current_dir(world.folder.path())
+            .args(["compare", a, b, "--format", "json"])
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let (code, same) = compare(baseline, baseline);
+    assert_ne!((code, &same["outcome"]), (1, &json!("worse")), "{same:#}");
+    let (_, faster) = compare(run.to_str().unwrap(), baseline);
+    assert_eq!(change(&faster), "better", "{faster:#}");
+    world.sweep_and_drop().await;
+}
