@@ -6,6 +6,7 @@ mod copies;
 mod elasticsearch;
 mod error;
 mod job;
+mod kafka;
 mod ledger;
 mod postgres;
 mod progress;
@@ -95,6 +96,27 @@ async fn within<T>(
     timeout(limit, step).await.unwrap_or(Err(LoadError::Silent { what, limit }))
 }
 
+/// Removes what drives have added to a population that is loaded, from PostgreSQL, ClickHouse and Kafka. Everything that was driven
+/// must have landed. `digest` is that of the population.
+pub async fn restore(
+    (stores, names): (&Stores, &Names),
+    scenario: &Scenario,
+    (population, digest): (&Population, &str),
+    stop: &CancellationToken,
+) -> Result<(), LoadError> {
+    let ledger = within(STALL_LIMIT, "the ledger in PostgreSQL", Ledger::open(stores, names, digest)).await?;
+    let until = scenario.start + scenario.span;
+    let job = Job { stores, names, population, until, stop, progress: &|_, _| (), ledger: &ledger };
+    remove_driven(job).await?;
+    within(STALL_LIMIT, "the removal of the records in Kafka", kafka::restore(job)).await
+}
+
+async fn remove_driven(job: Job<'_>) -> Result<(), LoadError> {
+    let removing = Box::pin(async { tokio::try_join!(postgres::restore(job), clickhouse::restore(job)) });
+    let removing = within(RESTORE_LIMIT, "the removal of what a drive added", removing);
+    job.stop.run_until_cancelled(removing).await.ok_or(LoadError::Stopped)?.map(drop)
+}
+
 /// Loads all stores concurrently, after deleting what a drive has added to records that are there already. `digest` is that
 /// of the population.
 pub async fn load(
@@ -114,9 +136,7 @@ pub async fn load(
     let until = scenario.start + scenario.span;
     let job = Job { stores, names, population, until, stop, progress: &count, ledger: &ledger };
     if !ledger.is_empty() {
-        let restoring = Box::pin(async { tokio::try_join!(postgres::restore(job), clickhouse::restore(job)) });
-        let restoring = within(RESTORE_LIMIT, "the removal of what a drive added", restoring);
-        stop.run_until_cancelled(restoring).await.ok_or(LoadError::Stopped)??;
+        remove_driven(job).await?;
         // It accepts no record, and may take long.
         progressed.restart();
     }

@@ -37,7 +37,7 @@ pub struct Session {
     names: Names,
     scenario: Scenario,
     plan: Arc<Plan>,
-    digest: String,
+    digests: Digests,
     versions: BTreeMap<String, String>,
     own: Arc<Prepared>,
     access: Access,
@@ -172,17 +172,17 @@ impl Session {
             let keep: &[Store] = if is_kept { &load::KEPT } else { &[] };
             let names = reset_namespace((stores, names), keep, groups, observer).await?;
             let (stores, scenario) = (stores.clone(), planning.scenario);
-            let (digest, reservation, shards) = (digests.plan, Some(reservation), None);
+            let (reservation, shards) = (Some(reservation), None);
             let opened = Instant::now();
             let (own, access) = (Arc::default(), Access::ReadWrite);
             let mut session =
-                Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };
+                Self { stores, names, scenario, plan, digests, versions, own, access, reservation, shards, opened };
             if !planning.shard.is_whole() {
-                let agreed = agreed(&session.digest, &session.scenario);
+                let agreed = agreed(&session.digests.plan, &session.scenario);
                 let meeting = Meeting::open(&session.stores, &session.names, &agreed, planning.shard).await?;
                 session.shards = Some(meeting);
             }
-            session.load(&digests.population, is_kept, observer, stop).await?;
+            session.load(is_kept, observer, stop).await?;
             // What expires was loaded last.
             session.opened = Instant::now();
             session.prepare().await?;
@@ -203,10 +203,10 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<Self, SessionError> {
         observer.step_started(&format!("joining the run as shard {}", planning.shard));
-        let (plan, Digests { plan: digest, .. }) = join(planning.planned).await;
+        let (plan, digests) = join(planning.planned).await;
         let waiting = |why: &str| observer.step_advanced(why);
         let (meeting, names) =
-            Meeting::join((stores, names), &agreed(&digest, &planning.scenario), planning.shard, waiting).await?;
+            Meeting::join((stores, names), &agreed(&digests.plan, &planning.scenario), planning.shard, waiting).await?;
         let versions = supported(stores, &names).await?;
         observer.step_finished(&format!(
             "joined the run in namespace {} as shard {}",
@@ -216,7 +216,7 @@ impl Session {
         let (stores, scenario, shards) = (stores.clone(), planning.scenario, Some(meeting));
         let (own, access, reservation, opened) = (Arc::default(), Access::ReadWrite, None, Instant::now());
         let mut session =
-            Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };
+            Self { stores, names, scenario, plan, digests, versions, own, access, reservation, shards, opened };
         session.prepare().await?;
         Ok(session)
     }
@@ -232,14 +232,13 @@ impl Session {
             observer.step_started("preparing the questions");
             check(&planning.scenario, Access::ReadOnly)?;
             let (plan, digests) = join(planning.planned).await;
-            let digest = digests.plan;
             let names = names_to_read(stores, names, &planning.scenario).await?;
             let (stores, scenario) = (stores.clone(), planning.scenario);
             let (own, access) = (Arc::default(), Access::ReadOnly);
             let versions = supported(&stores, &names).await?;
             let (reservation, shards, opened) = (None, None, Instant::now());
             let mut session =
-                Self { stores, names, scenario, plan, digest, versions, own, access, reservation, shards, opened };
+                Self { stores, names, scenario, plan, digests, versions, own, access, reservation, shards, opened };
             session.prepare().await?;
             observer.step_finished("the stores accept every question; they are only read");
             Ok(session)
@@ -255,24 +254,28 @@ impl Session {
         Ok(())
     }
 
-    async fn load(
-        &self,
-        digest: &str,
-        is_kept: bool,
-        observer: &dyn Observer,
-        stop: &CancellationToken,
-    ) -> Result<(), SessionError> {
+    async fn load(&self, is_kept: bool, observer: &dyn Observer, stop: &CancellationToken) -> Result<(), SessionError> {
         observer.step_started("loading the population and its past");
         let population = self.plan.population();
         observer.load_started(&load::expected_records(population));
         let loaded = |kind: &str, more: u64| observer.loaded(kind, more);
         let to = (&self.stores, &self.names);
-        let loading = load::load(to, &self.scenario, (population, digest), stop, &loaded);
+        let loading = load::load(to, &self.scenario, (population, &self.digests.population), stop, &loaded);
         let loaded = Box::pin(loading).await?;
         let (records, seconds) = (separated(loaded.records.values().sum()), loaded.took.as_secs_f64());
         let kept = if is_kept { "; the others were there already" } else { "" };
         observer.step_finished(&format!("{records} records loaded in {seconds:.1} s{kept}"));
         Ok(())
+    }
+
+    /// Removes what earlier trials wrote to PostgreSQL, ClickHouse and Kafka, so that the next one finds what the first one found. All of it must
+    /// have landed.
+    ///
+    /// # Errors
+    /// A store failed, or `stop`.
+    pub async fn restore(&self, stop: &CancellationToken) -> Result<(), LoadError> {
+        let known = (self.plan.population(), self.digests.population.as_str());
+        load::restore((&self.stores, &self.names), &self.scenario, known, stop).await
     }
 
     /// The names in the session's namespace.
@@ -302,7 +305,7 @@ impl Session {
 
     /// [`Digests::plan`].
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.digests.plan
     }
 
     /// The version of each store that tells it, by name of the store.

@@ -37,6 +37,9 @@ pub enum TrialError {
     /// PostgreSQL has no partitions for the simulated time of the trial.
     #[error("prepare the simulated time of the trial: {0}")]
     Partitions(LoadError),
+    /// What earlier trials wrote could not be removed.
+    #[error("remove what earlier trials wrote: {0}")]
+    Restore(LoadError),
     /// The population has become too old.
     #[error(
         "continue the search: what the load cached for the scenario's questions expires before the next step ends, and their \

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use sluice_loadgen::account::{Account, Origin};
 use sluice_loadgen::drive::{Driven, Progress};
+use sluice_loadgen::load::LOADED_TOPIC;
 use sluice_loadgen::observer::Observer;
 use sluice_loadgen::question::Question;
+use sluice_loadgen::run_context::RunContext;
 use sluice_loadgen::scenario::Scenario;
 use sluice_loadgen::session::{Planning, Session};
 use sluice_loadgen::trial::Trial;
+use sluice_schemas::connect::{self, Role};
 use sluice_schemas::{Store, drop_namespace};
 use sluice_testkit::{Service, Stack, fresh_names};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +48,17 @@ fn landed(account: &Account, origin: Origin) -> u64 {
     account.ledgers.iter().filter(|ledger| ledger.origin == origin).map(|ledger| ledger.landed).sum()
 }
 
+/// Communications in PostgreSQL since the start of the first trial, and events in ClickHouse that were not loaded.
+async fn driven_rows(session: &Session) -> [u64; 2] {
+    let RunContext { stores, names, scenario, .. } = session.context();
+    let mut admin = connect::postgres_connection(stores, &names.database(), Role::Admin).await.unwrap();
+    let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM communications WHERE created_at >= $1");
+    let communications = count.bind(scenario.start).fetch_one(&mut admin).await.unwrap();
+    let events = "SELECT count() FROM communication_events WHERE _topic != ?";
+    let events = connect::clickhouse(stores, names).query(events).bind(LOADED_TOPIC).fetch_one().await.unwrap();
+    [communications.unsigned_abs(), events]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_trials_of_a_session_are_each_exact() {
     let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
@@ -70,8 +84,16 @@ async fn three_trials_of_a_session_are_each_exact() {
         assert_eq!(landed(&account, Origin::Loaded), same, "trial {number}");
     }
 
+    // Without the rows of earlier trials, the next one finds what the first one found.
+    session.restore(&stop).await.unwrap();
+    assert_eq!(driven_rows(&session).await, [0, 0], "restored");
+    let (_, account, planned) = run(&session, 3, scenario.clone()).await;
+    assert!(account.is_balanced(), "{:#?}", account.discrepancies());
+    assert_eq!((landed(&account, Origin::Driven), landed(&account, Origin::Loaded)), (planned, loaded.unwrap()));
+    assert!(driven_rows(&session).await.iter().all(|rows| *rows > 0), "the control: a trial leaves rows");
+
     // The control: a trial whose identities are those of an earlier one.
-    let (_, account, _) = run(&session, 2, scenario).await;
+    let (_, account, _) = run(&session, 3, scenario).await;
     assert!(!account.is_balanced(), "a repeated trial was not noticed");
 
     worker.stop().await;

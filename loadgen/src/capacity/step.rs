@@ -1,5 +1,5 @@
 //! One step of a search: a trial at one rate, with what the stores were busy with, until it is decided and everything it wrote
-//! has landed. It never chooses a rate.
+//! has landed. What it wrote is removed at its end, so that every step finds the same tables. It never chooses a rate.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::search::{Hold, Outcome};
 use super::subject::Subject;
 use crate::account::Settled;
 use crate::drive::Driven;
+use crate::load::LoadError;
 use crate::observer::Observer;
 use crate::plan::Totals;
 use crate::scenario::{Scenario, exact_duration};
@@ -132,11 +133,17 @@ impl Steps<'_> {
         }
         settled.and_then(too_late).into_iter().for_each(|late| trial.fail(late));
         observed.pool_share = pool_share(&driven);
-        wait_for_merges(stores, names, self.stop).await;
         if hold == Hold::Confirm {
             // Its differences are failures of the trial.
             drop(Box::pin(trial.account(&driven)).await?);
         }
+        if settled.is_some_and(|settled| settled.is_complete()) {
+            self.session.restore(self.stop).await.map_err(|error| match error {
+                LoadError::Stopped => TrialError::Stopped,
+                error => TrialError::Restore(error),
+            })?;
+        }
+        wait_for_merges(stores, names, self.stop).await;
         let point = point(self.subject, &driven, scenario.duration);
         Ok(step((number, factor, hold), &scenario, trial.findings(&driven), (&driven, point), observed))
     }

@@ -20,6 +20,9 @@ pub enum LoadError {
     /// ClickHouse returned an error.
     #[error("load ClickHouse: {0}; are the schemas applied?")]
     ClickHouse(#[from] ::clickhouse::error::Error),
+    /// Kafka returned an error.
+    #[error("remove records from Kafka: {0}")]
+    Kafka(#[from] rdkafka::error::KafkaError),
     /// A request to Elasticsearch failed.
     #[error("load Elasticsearch: {0}")]
     Elasticsearch(#[from] ElasticError),
