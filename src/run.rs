@@ -219,7 +219,7 @@ pub(crate) async fn interruptible<T>(
 fn interrupted() -> Failure {
     Failure {
         exit: Exit::Interrupted,
-        error: anyhow!("finish the run: it was interrupted; the next run keeps what is loaded, and nothing else"),
+        error: anyhow!("finish the run: it was interrupted and leaves no report; a population that is loaded is kept"),
     }
 }
 

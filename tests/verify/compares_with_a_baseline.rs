@@ -9,8 +9,12 @@ use sluice_testkit::TcpProxy;
 
 use crate::program::{SCENARIO, World};
 
-/// Added to each response of ClickHouse: far more than two runs on a busy machine differ by, and far below the limits.
-const DELAY: Duration = Duration::from_secs(1);
+/// Added to each response of ClickHouse: far more than a quick dashboard takes, and far below the limits.
+const DELAY: Duration = Duration::from_secs(3);
+/// A baseline in which dashboards are quick has this 95th percentile at most, in microseconds.
+const QUICK: u64 = 1_000_000;
+/// Runs in which dashboards may be slow by themselves.
+const MAX_RUNS: usize = 5;
 
 /// The folders of the runs, oldest first.
 fn runs(world: &World) -> Vec<PathBuf> {
@@ -18,6 +22,21 @@ fn runs(world: &World) -> Vec<PathBuf> {
     let mut runs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     runs.sort();
     runs
+}
+
+/// Runs until dashboards are quick: on a busy machine, they may be slow by themselves. Returns the folder of the run.
+async fn quick_run(world: &World) -> PathBuf {
+    for _ in 0..MAX_RUNS {
+        let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
+        assert_eq!(code, 0, "{output}");
+        let report = world.report();
+        let slos = report["findings"]["slos"].as_array().unwrap();
+        let analytics = slos.iter().find(|judged| judged["slo"]["name"] == "analytics").unwrap();
+        if analytics["latency"]["p95_us"].as_u64() < Some(QUICK) {
+            return runs(world).pop().unwrap();
+        }
+    }
+    panic!("dashboards were slow in each of {MAX_RUNS} runs");
 }
 
 /// What a comparison says about the 95th percentile of a dashboard.
@@ -29,9 +48,7 @@ fn change(comparison: &Value) -> &Value {
 #[tokio::test]
 async fn a_run_that_passes_and_is_slower_than_its_baseline_exits_with_1() {
     let world = World::new().await;
-    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
-    assert_eq!(code, 0, "{output}");
-    let baseline = runs(&world).pop().unwrap();
+    let baseline = quick_run(&world).await;
     let baseline = baseline.to_str().unwrap();
 
     let slow = TcpProxy::with_delay(&world.stores.clickhouse.url, DELAY).await;

@@ -1,6 +1,7 @@
 //! Why a question of a scenario's own can't be asked.
 
 use sluice_schemas::connect::ConnectError;
+use sluice_schemas::elastic::ElasticError;
 
 use crate::question::custom::CustomQuestion;
 use crate::target::QueryError;
@@ -11,6 +12,18 @@ pub enum CustomError {
     /// Its store could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// ClickHouse could not be reached.
+    #[error(
+        "ask `{question}` ({place}): ClickHouse is unreachable: {cause}; start it, or correct `url` in [stores.clickhouse]"
+    )]
+    Unreachable {
+        /// Its name.
+        question: &'static str,
+        /// The file and line of its text.
+        place: String,
+        /// The cause.
+        cause: String,
+    },
     /// The store refuses it, or it is wrong in another way that the scenario's file can repair.
     #[error("ask `{question}` ({place}): {why}")]
     Refused {
@@ -35,14 +48,21 @@ impl CustomError {
             Self::Refused { question, place, why } => {
                 Self::Refused { question, place, why: format!("read the values of its parameter \"{name}\": {why}") }
             }
-            connect @ Self::Connect(_) => connect,
+            unreachable => unreachable,
         }
     }
 
     /// An error of a client while a question is prepared.
     pub(super) fn query(question: &CustomQuestion, error: impl Into<QueryError>) -> Self {
         match error.into() {
-            QueryError::Connect(error) => Self::Connect(error),
+            QueryError::Connect(error) | QueryError::Elasticsearch(ElasticError::Connect(error)) => {
+                Self::Connect(error)
+            }
+            QueryError::ClickHouse(clickhouse::error::Error::Network(cause)) => Self::Unreachable {
+                question: question.question.name(),
+                place: question.place.clone(),
+                cause: cause.to_string(),
+            },
             error => Self::refused(question, message(error)),
         }
     }

@@ -173,7 +173,7 @@ fn questions(questions: &[QuestionReport]) -> Table {
         let mut row = vec![
             Cell::new(asked.name()),
             Cell::new(asked.store.as_str()).set_alignment(CellAlignment::Left),
-            Cell::new(rate(asked.rate)),
+            Cell::new(if asked.users.is_none() { rate(asked.rate) } else { UNKNOWN.to_owned() }),
         ];
         let numbers =
             [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(separated);

@@ -68,6 +68,9 @@ pub(super) fn conclusion(report: &Report) -> String {
     match report.verdict {
         Overall::Pass => pass(report),
         Overall::Fail => "FAIL".to_owned(),
+        Overall::Inconclusive if report.findings.slos.is_empty() => {
+            "INCONCLUSIVE: nothing failed, but the scenario has no SLO that the run could pass".to_owned()
+        }
         Overall::Inconclusive => {
             "INCONCLUSIVE: nothing failed, but the samples don't decide every objective".to_owned()
         }

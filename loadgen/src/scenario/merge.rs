@@ -2,6 +2,7 @@
 //! on the command line. A later value replaces an earlier one of the same key; tables merge; arrays of tables are replaced
 //! as a whole. Every value keeps its position.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -32,9 +33,13 @@ pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
         (false, true) => "check that it is a text file that this user may read",
         (false, false) => "name an existing file",
     };
-    std::fs::read_to_string(path).map_err(|error| {
+    // A device may never end.
+    let is_device = path.metadata().is_ok_and(|found| found.file_type().is_char_device());
+    let text = if is_device { Err(std::io::ErrorKind::Unsupported.into()) } else { std::fs::read_to_string(path) };
+    text.map_err(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::IsADirectory => advice.to_owned(),
+            std::io::ErrorKind::Unsupported => "it is a device; name a file".to_owned(),
             std::io::ErrorKind::InvalidData => format!("it is not text in UTF-8; {advice}"),
             _ => format!("{error}; {advice}"),
         };

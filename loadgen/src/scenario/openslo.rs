@@ -135,6 +135,12 @@ impl File<'_> {
     fn objective(&self, name: (usize, String), objective: &Map, measured: &Map) -> Result<raw::Slo, Mistake> {
         is_judged(objective)?;
         let (line, percent) = match (objective.number("target")?, objective.number("targetPercent")?) {
+            (Some((line, share)), None) if share >= 1.0 => {
+                return Err((
+                    line,
+                    format!("`target`: {share} is not below 1; write a share, such as 0.95, or `targetPercent`"),
+                ));
+            }
             (Some((line, share)), None) => (line, share * 100.0),
             (None, Some(percent)) => percent,
             _ => return Err((objective.line, "it needs either `target` or `targetPercent`".to_owned())),

@@ -107,6 +107,11 @@ impl Source {
         checked.map_err(|mistake| self.mistakes.borrow_mut().push(mistake)).ok()
     }
 
+    /// Whether a mistake was kept.
+    pub(super) fn has_mistakes(&self) -> bool {
+        !self.mistakes.borrow().is_empty()
+    }
+
     /// The mistakes that were kept.
     pub(super) fn mistakes(&self) -> Vec<ScenarioError> {
         self.mistakes.take()

@@ -53,6 +53,13 @@ fn other_versions_and_other_files_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_report_whose_intervals_have_no_length_is_refused() {
+    let mut report = report(1_000, 0);
+    report.questions[0].series.interval_s = -1.0;
+    assert!(refusal(&json(&report)).contains("`interval_s` is no length of time"));
+}
+
+#[test]
 fn the_newest_report_is_the_one_written_last() {
     let runs = tempfile::tempdir().unwrap();
     for (folder, hour) in [("b", 1), ("a", 3), ("c", 2)] {

@@ -88,3 +88,9 @@ fn includes_are_followed_to_a_depth() {
         "{error}"
     );
 }
+
+#[test]
+fn a_device_is_no_file() {
+    let error = Scenario::read(std::path::Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(error.to_string(), "read scenario /dev/zero: it is a device; name a file");
+}

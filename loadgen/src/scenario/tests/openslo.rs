@@ -188,6 +188,7 @@ fn each_mistake_in_a_file_gets_one_sentence_with_its_line_and_the_remedy() {
         ("no limit", searches("      value: 250\n", "")),
         ("no target", searches("      target: 0.99\n", "")),
         ("two targets", searches("target: 0.99", "target: 0.99\n      targetPercent: 99")),
+        ("a target in percent", searches("target: 0.99", "target: 95")),
         ("a target that no SLO may have", searches("target: 0.99", "target: 0.3")),
         ("a limit below zero", searches("value: 250", "value: -1")),
         ("a limit that is no number", searches("value: 250", "value: .nan")),
