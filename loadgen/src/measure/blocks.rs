@@ -161,8 +161,9 @@ impl Blocks {
         let mut width = 1;
         while x > 0.0 && x < n && self.samples.len() / width >= MIN_JOINED {
             let (design_effect, freedom) = self.design_effect(width, x / n);
-            let samples = n / design_effect.max(1.0) * small_sample_correction(freedom, alpha);
-            if design_effect > 1.0 && samples < worst.samples {
+            // Also below 1: a variance that happens to be a little small is known no better than one that is a little large.
+            let samples = n / design_effect * small_sample_correction(freedom, alpha);
+            if samples < worst.samples {
                 worst = EffectiveSample { samples, exceedances: x * samples / n, design_effect, ..worst };
             }
             width *= 2;
@@ -270,6 +271,20 @@ mod tests {
         assert_eq!((clean.samples as u64, clean.exceedances as u64), (12, 0));
         let even = filled(60, |_, i| i % 25 == 0).effective(0.05, five);
         assert!((even.exceedances / even.samples - 0.04).abs() < 1e-9 && even.samples as u64 == 12, "{even:?}");
+    }
+
+    #[test]
+    fn one_exceedance_counts_the_same_wherever_it_falls() {
+        let effective = |at: u64| {
+            let mut blocks = Blocks::new(Duration::from_mins(1));
+            let seconds = (0..60).flat_map(|second| std::iter::repeat_n(second, 3 + second as usize % 4));
+            seconds.for_each(|second| blocks.record(Duration::from_secs(second), false));
+            blocks.record(Duration::from_secs(at), true);
+            blocks.effective(0.05, None).samples
+        };
+        let each: Vec<f64> = (0..60).map(effective).collect();
+        let [least, most] = [each.iter().copied().fold(f64::MAX, f64::min), each.iter().copied().fold(0.0, f64::max)];
+        assert!(most < 1.2 * least, "{least} to {most}");
     }
 
     #[test]
