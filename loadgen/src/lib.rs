@@ -1,8 +1,8 @@
 //! Population, plan, open-loop drive, measurement, verdict and account.
 //!
 //! # Layout: each module imports only modules above it
-//! - `fault`, [`number`], `parallel`: faults of the generator, injected for tests; numbers as people read them; work on
-//!   all processors
+//! - `binomial`, `fault`, [`number`], `parallel`: the exact test of a proportion; faults of the generator, injected for tests;
+//!   numbers as people read them; work on all processors
 //! - [`target`]: clients of the stores that answer questions
 //! - [`population`]: tenants, customers and their records, a pure function of the seed
 //! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
@@ -24,6 +24,7 @@
 //! - [`mod@compare`]: the reports of runs before and after a change
 
 pub mod account;
+mod binomial;
 pub mod capacity;
 pub mod compare;
 pub mod custom;

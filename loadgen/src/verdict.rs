@@ -2,7 +2,6 @@
 //! The verdict never reads a store or a clock; the statistics are explained in `docs/verdict.md`.
 
 mod availability;
-mod binomial;
 mod excluded;
 mod findings;
 mod forecast;
@@ -14,9 +13,8 @@ mod slo;
 mod validity;
 mod warnings;
 
+pub use crate::binomial::Verdict;
 pub use availability::{Availability, Subject};
-pub use binomial::Verdict;
-pub(crate) use binomial::{at_least, min_samples};
 pub use excluded::Excluded;
 pub use findings::{Findings, Overall};
 pub use forecast::{Behavior, Forecast, forecast};

@@ -10,12 +10,13 @@ use super::differences::{Difference, differences};
 use super::effect::{self, ASSUMED_DEVIATION, Effect, Noise};
 use super::judged::{Change, judge};
 use super::observed::{ALPHA, Observed, Quantity, percentile, share};
+use crate::binomial::at_least;
 use crate::measure::Counts;
 use crate::number::{counted, percent};
 use crate::plan::Shard;
 use crate::report::{QuestionReport, Report};
 use crate::scenario::Slo;
-use crate::verdict::{Judged, Overall, Verdict, at_least};
+use crate::verdict::{Judged, Overall, Verdict};
 
 /// Parts of a scenario that do not change what the stores are asked to do.
 const NOT_LOAD: &[&str] =

@@ -5,7 +5,7 @@ use super::slo::Slo;
 use super::source::Source;
 use super::types::Scenario;
 use super::units::exact_duration;
-use crate::verdict::min_samples;
+use crate::binomial::min_samples;
 
 /// Keeps a mistake for each SLO that can never pass.
 pub(super) fn decidable(scenario: &Scenario, raw: &[raw::Slo], source: &Source) {

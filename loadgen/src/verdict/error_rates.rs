@@ -5,10 +5,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::binomial::Verdict;
 use super::forecast::{Behavior, forecast};
 use super::hypothesis::Hypothesis;
 use super::proportion::Proportion;
+use crate::binomial::Verdict;
 use crate::measure::blocks::Blocks;
 use crate::population::rng::KeyedRng;
 use crate::question::Question;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::binomial::{self, Verdict};
 use super::hypothesis::Hypothesis;
+use crate::binomial::{self, Verdict};
 use crate::measure::blocks::EffectiveSample;
 use crate::scenario::brief_duration;
 

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::availability::Availability;
-use super::binomial::Verdict;
 use super::slo::Judged;
 use super::validity::Validity;
+use crate::binomial::Verdict;
 use crate::scenario::Undecided;
 
 /// The verdict on a run.

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::binomial;
 use super::excluded::Excluded;
 use super::slo::hypothesis;
+use crate::binomial;
 use crate::scenario::{Scenario, Slo};
 
 /// The probability with which a drive of the forecast's length decides.

@@ -2,8 +2,8 @@
 //! their limits, one fails by chance in 64 % of runs if each is tested alone, and in at most alpha of runs after it.
 //! A PASS of the run needs no correction, since it needs a PASS of every objective.
 
-use super::binomial::Verdict;
 use super::proportion::Proportion;
+use crate::binomial::Verdict;
 
 /// One test of a family.
 pub(crate) struct Step {

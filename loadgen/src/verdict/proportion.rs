@@ -5,9 +5,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::binomial::{self, Verdict};
 use super::excluded::Excluded;
 use super::hypothesis::Hypothesis;
+use crate::binomial::{self, Verdict};
 use crate::measure::blocks::{Blocks, EffectiveSample};
 use crate::number::{percent, separated};
 use crate::scenario::{brief_duration, exact_duration};

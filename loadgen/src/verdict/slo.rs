@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::binomial::Verdict;
 use super::hypothesis::Hypothesis;
 use super::latency::Latency;
 use super::proportion::Proportion;
+use crate::binomial::Verdict;
 use crate::measure::blocks::Blocks;
 use crate::measure::{Counts, Recorder, SloRecorder};
 use crate::number::{counted, separated};

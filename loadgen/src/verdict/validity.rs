@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::binomial;
+use crate::binomial;
 use crate::{
     measure::{DurationHistogram, GeneratorHealth, Recorder, SloRecorder, Started},
     number::{percent, separated},

@@ -1,7 +1,7 @@
 //! Warnings before a run: SLOs that are probably not decided, and questions that no SLO judges or that an SLO could hide.
 
 use super::availability::ALPHA;
-use super::binomial;
+use crate::binomial;
 use crate::number::percent;
 use crate::question::{Question, Store};
 use crate::scenario::{Availability, Scenario, Slo, Undecided};

@@ -25,7 +25,7 @@ pub enum Verdict {
 const MAX_SAMPLES: u64 = 10_000_000;
 
 /// Probability of at most `x` exceedances among `n` when each has probability `p`.
-pub(super) fn at_most(x: f64, n: f64, p: f64) -> f64 {
+pub(crate) fn at_most(x: f64, n: f64, p: f64) -> f64 {
     if x >= n { 1.0 } else { beta_reg(n - x, x + 1.0, 1.0 - p) }
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn at_least(x: f64, n: f64, p: f64) -> f64 {
 
 /// The verdict on `x` exceedances among `n` samples, of which a share of `limit` is allowed; both errors at most
 /// `alpha`.
-pub(super) fn decide(x: f64, n: f64, limit: f64, alpha: f64) -> Verdict {
+pub(crate) fn decide(x: f64, n: f64, limit: f64, alpha: f64) -> Verdict {
     if n > 0.0 && at_most(x, n, limit) <= alpha {
         Verdict::Pass
     } else if n > 0.0 && at_least(x, n, limit) <= alpha {
@@ -47,7 +47,7 @@ pub(super) fn decide(x: f64, n: f64, limit: f64, alpha: f64) -> Verdict {
 }
 
 /// The lower and the upper bound on the true share of exceedances, each wrong with probability `alpha` at most.
-pub(super) fn bounds(x: f64, n: f64, alpha: f64) -> (f64, f64) {
+pub(crate) fn bounds(x: f64, n: f64, alpha: f64) -> (f64, f64) {
     if n <= 0.0 {
         return (0.0, 1.0);
     }
@@ -74,7 +74,7 @@ pub(crate) fn min_samples(limit: f64, alpha: f64) -> u64 {
 /// Minimum sample size with which a store with a true share of `truth` exceedances passes, or fails if `truth` is above
 /// `limit`, with probability `power`. Exact up to 1,000 samples and within 0.1 % above; `None` if no sample size that is
 /// considered is enough, as for a store exactly at its limit.
-pub(super) fn samples_to_decide(limit: f64, alpha: f64, truth: f64, power: f64) -> Option<u64> {
+pub(crate) fn samples_to_decide(limit: f64, alpha: f64, truth: f64, power: f64) -> Option<u64> {
     let passes = truth < limit;
     let mut n = if passes { min_samples(limit, alpha).max(1) } else { 1 };
     let mut border = 0.0;
