@@ -19,6 +19,7 @@ mod limits;
 mod merge;
 mod names;
 mod openslo;
+mod planned;
 mod probes;
 mod questions;
 pub(crate) mod rates;
@@ -38,10 +39,10 @@ use std::path::Path;
 
 pub use error::ScenarioError;
 pub use limits::{Connections, TimeOuts};
+pub(crate) use planned::TRANSACTION_WINDOW;
 pub use schema::schema;
 pub use slo::{Operation, Slo};
 pub use stages::{Factor, Stage};
-pub(crate) use types::TRANSACTION_WINDOW;
 pub use types::{Access, Arrivals, Availability, Pace, Scenario, Undecided, Users};
 pub use units::{brief_duration, exact_duration};
 
