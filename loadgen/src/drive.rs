@@ -364,7 +364,7 @@ async fn finish(
 /// Everything that was measured; records that Kafka did not acknowledge have failed.
 fn measurements(shared: &Shared, kafka: Option<WriteRecorder>) -> Measurements {
     let kafka = kafka.zip(shared.producer.as_ref()).map(|(mut kafka, producer)| {
-        kafka.add_deliveries(&producer.failed(), &producer.answered());
+        kafka.add_deliveries(&producer.deliveries());
         kafka
     });
     let writes = kafka.into_iter().flat_map(|kafka| [lock(&shared.transactions).clone(), kafka]).collect();

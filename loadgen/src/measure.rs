@@ -25,7 +25,7 @@ pub use histogram::DurationHistogram;
 pub use intervals::Intervals;
 pub use sample::{Counts, Outcome, Sample};
 pub use series::{Point, Series};
-pub use writes::WriteRecorder;
+pub use writes::{Deliveries, WriteRecorder};
 
 /// Samples of one question, or of one SLO.
 #[derive(Debug, Clone, Serialize, Deserialize)]

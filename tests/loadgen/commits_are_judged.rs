@@ -1,17 +1,13 @@
 //! The latency of commits is an SLO: a PostgreSQL that answers late misses it. Transactions that fail count for its availability.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_loadgen::drive::{self, Phase, Progress};
 use sluice_loadgen::question::{Question, Store as AskedStore};
-use sluice_loadgen::run_context::RunContext;
 use sluice_loadgen::scenario::{Operation, Slo};
 use sluice_loadgen::verdict::{Availability, Judged, Subject, Verdict, judge};
 use sluice_schemas::Store;
 use sluice_schemas::stores::Stores;
 use sluice_testkit::{ProxyMode, TcpProxy};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
@@ -42,16 +38,9 @@ async fn a_postgresql_that_commits_late_fails_the_slo_of_commits() {
 
 /// The same stores, with PostgreSQL behind a proxy that delays responses.
 async fn through_proxy(stores: &Stores, delay: Duration) -> Stores {
-    behind_proxy(stores, delay).await.0
-}
-
-async fn behind_proxy(stores: &Stores, delay: Duration) -> (Stores, TcpProxy) {
     let mut stores = stores.clone();
-    let url = format!("http://{}:{}", stores.postgres.host, stores.postgres.port);
-    let proxy = TcpProxy::with_delay(&url, delay).await;
-    let address: std::net::SocketAddr = proxy.url.trim_start_matches("http://").parse().unwrap();
-    (stores.postgres.host, stores.postgres.port) = (address.ip().to_string(), address.port());
-    (stores, proxy)
+    TcpProxy::in_front_of_postgres(&mut stores).await.set_mode(ProxyMode::Delayed(delay));
+    stores
 }
 
 async fn commits_on(world: &World, stores: Stores) -> Judged {
@@ -61,34 +50,18 @@ async fn commits_on(world: &World, stores: Stores) -> Judged {
     slos.into_iter().find(|judged| judged.slo.name == "commits").unwrap()
 }
 
-/// How long PostgreSQL's connections break in a drive.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Broken {
-    Never,
-    ForAWhile,
-    ForGood,
-}
+const WHOLE: ProxyMode = ProxyMode::Delayed(Duration::ZERO);
+const BROKEN: ProxyMode = ProxyMode::ResetInResponse;
 
-/// Drives on broken connections. Returns how many writes to PostgreSQL failed after all attempts, and how many at the first one.
-async fn failed_writes(world: &World, broken: Broken) -> [u64; 2] {
-    let (stores, proxy) = behind_proxy(&world.stores, Duration::ZERO).await;
-    let (progress, mut seen) = watch::channel(Arc::<Progress>::default());
-    let context = RunContext::new(&stores, &world.names, &world.scenario, &world.plan);
-    let is_at = |at: Duration| move |now: &Arc<Progress>| now.phase == Phase::Driving && now.elapsed >= at;
-    let breaking = async {
-        if broken == Broken::Never {
-            return;
-        }
-        seen.wait_for(is_at(Duration::from_secs(1))).await.unwrap();
-        proxy.set_mode(ProxyMode::ResetInResponse);
-        if broken == Broken::ForAWhile {
-            seen.wait_for(is_at(Duration::from_secs(2))).await.unwrap();
-            proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
-        }
-    };
-    let stop = CancellationToken::new();
-    let (driven, ()) = tokio::join!(drive::drive(context, &stop, &progress), breaking);
-    let (_, availability) = judge(&world.scenario, &driven.unwrap().measured);
+/// Drives, with modes of PostgreSQL's connections after one and two seconds. Returns how many writes to it failed after all attempts,
+/// and how many at the first one.
+async fn failed_writes(world: &World, [first, then]: [ProxyMode; 2]) -> [u64; 2] {
+    let mut stores = world.stores.clone();
+    let proxy = TcpProxy::in_front_of_postgres(&mut stores).await;
+    let second = Duration::from_secs(1);
+    let (begin, end) = (async || proxy.set_mode(first), async || proxy.set_mode(then));
+    let driven = world.drive_disrupted(&stores, (second, &begin), (2 * second, &end)).await;
+    let (_, availability) = judge(&world.scenario, &driven.measured);
     [Subject::Operations, Subject::FirstAttempts].map(|subject| {
         let of_subject = |one: &&Availability| one.store == Store::Postgres && one.subject == subject;
         availability.iter().find(of_subject).unwrap().failed
@@ -105,10 +78,10 @@ async fn failing_transactions_count_for_the_availability_of_postgresql() {
     })
     .await;
     world.warm_up().await;
-    assert_eq!(failed_writes(&world, Broken::Never).await, [0, 0]);
-    let [after_all, at_first] = failed_writes(&world, Broken::ForAWhile).await;
+    assert_eq!(failed_writes(&world, [WHOLE, WHOLE]).await, [0, 0]);
+    let [after_all, at_first] = failed_writes(&world, [BROKEN, WHOLE]).await;
     assert!(after_all == 0 && at_first > 0, "{after_all} after all attempts, {at_first} at the first one");
-    let [after_all, at_first] = failed_writes(&world, Broken::ForGood).await;
+    let [after_all, at_first] = failed_writes(&world, [BROKEN, BROKEN]).await;
     assert!(after_all > 0 && at_first >= after_all, "{after_all} after all attempts, {at_first} at the first one");
     world.drop_namespace().await;
 }

@@ -1,17 +1,13 @@
 //! A stall of three seconds shows in full in the latencies of its store, although the answers come after their time-out,
 //! and in no other store's.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use sluice_loadgen::drive::{self, Driven, Phase, Progress};
+use sluice_loadgen::drive::Driven;
 use sluice_loadgen::question::{Question, Store};
-use sluice_loadgen::run_context::RunContext;
 use sluice_schemas::stores::Stores;
 use sluice_testkit::{ProxyMode, TcpProxy};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
@@ -29,41 +25,22 @@ const MAX_DRIVES: usize = 5;
 async fn a_stall_of_three_seconds_shows_in_full() {
     let (world, _) = World::loaded().await;
     world.warm_up().await;
-    let postgres = format!("{}:{}", world.stores.postgres.host, world.stores.postgres.port);
-    let postgres = TcpProxy::start(&postgres).await;
     let elasticsearch = TcpProxy::start(&world.stores.elasticsearch.url).await;
     let clickhouse = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
-    let port = postgres.url.rsplit(':').next().unwrap();
-    "127.0.0.1".clone_into(&mut stores.postgres.host);
-    stores.postgres.port = port.parse().unwrap();
+    let postgres = TcpProxy::in_front_of_postgres(&mut stores).await;
     stores.elasticsearch.url.clone_from(&elasticsearch.url);
     stores.clickhouse.url.clone_from(&clickhouse.url);
     let proxies = [(Store::Postgres, postgres), (Store::Elasticsearch, elasticsearch), (Store::Clickhouse, clickhouse)];
     for (store, proxy) in &proxies {
         let stall = async || proxy.set_mode(ProxyMode::Delayed(STALL));
         let resume = async || proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
-        stall_until_only(*store, async || drive(&world, &stores, &stall, &resume).await).await;
+        stall_until_only(*store, async || world.drive_disrupted(&stores, (BEGIN, &stall), (END, &resume)).await).await;
     }
     let pause = async || pause_redis(&world.stores).await;
-    stall_until_only(Store::Redis, async || drive(&world, &stores, &pause, &async || ()).await).await;
+    stall_until_only(Store::Redis, async || world.drive_disrupted(&stores, (BEGIN, &pause), (END, &async || ())).await)
+        .await;
     world.drop_namespace().await;
-}
-
-/// Drives, with a stall of one store.
-async fn drive(world: &World, stores: &Stores, stall: &impl AsyncFn(), resume: &impl AsyncFn()) -> Driven {
-    let (progress, mut seen) = watch::channel(Arc::<Progress>::default());
-    let context = RunContext::new(stores, &world.names, &world.scenario, &world.plan);
-    let stop = CancellationToken::new();
-    let is_at = |at: Duration| move |now: &Arc<Progress>| now.phase == Phase::Driving && now.elapsed >= at;
-    let stalling = async {
-        seen.wait_for(is_at(BEGIN)).await.unwrap();
-        stall().await;
-        seen.wait_for(is_at(END)).await.unwrap();
-        resume().await;
-    };
-    let (driven, ()) = tokio::join!(drive::drive(context, &stop, &progress), stalling);
-    driven.unwrap()
 }
 
 /// Drives until no other store is slow: stores that other tests use may be slow by themselves, but not every time. The

@@ -7,7 +7,7 @@ use sluice_ingest::Error;
 use sluice_ingest::config::Settings;
 use sluice_ingest::lane::summary::Summary;
 use sluice_loadgen::account::{self, Account};
-use sluice_loadgen::drive::{self, Driven, Progress};
+use sluice_loadgen::drive::{self, Driven, Phase, Progress};
 use sluice_loadgen::load::{self, LoadError, Loaded, OnProgress};
 use sluice_loadgen::plan::{Plan, Totals};
 use sluice_loadgen::population::Population;
@@ -162,6 +162,27 @@ impl World {
         let (progress, _) = watch::channel(Arc::<Progress>::default());
         let context = RunContext::new(stores, &self.names, &self.scenario, &self.plan);
         drive::drive(context, stop, &progress).await.unwrap()
+    }
+
+    /// Drives the plan on `stores`, which are disrupted from `begin` of the drive on, until they are resumed from `end` on.
+    pub(crate) async fn drive_disrupted(
+        &self,
+        stores: &Stores,
+        (begin, disrupt): (Duration, &impl AsyncFn()),
+        (end, resume): (Duration, &impl AsyncFn()),
+    ) -> Driven {
+        let (progress, mut seen) = watch::channel(Arc::<Progress>::default());
+        let context = RunContext::new(stores, &self.names, &self.scenario, &self.plan);
+        let stop = CancellationToken::new();
+        let is_at = |at: Duration| move |now: &Arc<Progress>| now.phase == Phase::Driving && now.elapsed >= at;
+        let disrupting = async {
+            seen.wait_for(is_at(begin)).await.unwrap();
+            disrupt().await;
+            seen.wait_for(is_at(end)).await.unwrap();
+            resume().await;
+        };
+        let (driven, ()) = tokio::join!(drive::drive(context, &stop, &progress), disrupting);
+        driven.unwrap()
     }
 
     /// Drives the plan while an ingest worker runs, and waits until everything has landed.

@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::program::{SCENARIO, World};
+use crate::program::{SCENARIO, World, read_json};
 
 /// The lowest rate that is tried, so that a search in which it fails ends after one step.
 const LOWEST: [&str; 6] = ["--from", "0.0625", "--hold", "5s", "--confirm", "5s"];
@@ -30,9 +30,8 @@ async fn records_that_do_not_land_fail_a_rate_although_every_slo_holds() {
     let (code, output) = world.run(&capacity("writes", &["--growth", "3 %/month"]), SCENARIO).wait_for_exit().await;
     assert_eq!(code, 1, "{output}");
     assert!(output.contains("writes: fails even at 0.06x"), "{output}");
-    let run = std::fs::read_dir(world.folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
-    let json = std::fs::read_to_string(run.join("capacity.json")).unwrap();
-    let search = &serde_json::from_str::<serde_json::Value>(&json).unwrap()["searches"][0];
+    let run = world.runs().pop().unwrap();
+    let search = &read_json(&run.join("capacity.json"))["searches"][0];
     assert_eq!(search["steps"].as_array().unwrap().len(), 1, "{search:#}");
     assert!(search["reasons"][0].as_str().unwrap().contains("never landed"), "{search:#}");
     assert_eq!(search["steps"][0]["observed"]["unread"], serde_json::json!([]), "every store was read: {search:#}");
@@ -56,10 +55,8 @@ async fn the_highest_rate_that_passes_is_confirmed_with_its_account() {
     let rates = ["--from", "256", "--hold", "5s", "--confirm", "5s"];
     let (code, output) = world.run(&[&search[..], &rates[..]].concat(), &light()).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    let run = std::fs::read_dir(world.folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
-    let report = std::fs::read_to_string(run.join("capacity.json")).unwrap();
-    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-    let search = &report["searches"][0];
+    let run = world.runs().pop().unwrap();
+    let search = &read_json(&run.join("capacity.json"))["searches"][0];
     let steps = search["steps"].as_array().unwrap();
     let held: Vec<_> = steps.iter().map(|step| (&step["hold"], &step["outcome"])).collect();
     assert_eq!(held, [(&json!("step"), &json!("passed")), (&json!("confirm"), &json!("passed"))], "{search:#}");
@@ -80,7 +77,7 @@ async fn an_interrupted_search_exits_with_130_and_leaves_no_report() {
     kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
     let (code, output) = run.wait_for_exit().await;
     assert_eq!(code, 130, "{output}");
-    assert_eq!(std::fs::read_dir(world.folder.path().join("runs")).unwrap().count(), 0, "a partial report was written");
+    assert_eq!(world.runs().len(), 0, "a partial report was written");
     world.sweep_and_drop().await;
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluice_testkit::{ProxyMode, TcpProxy};
 
-use crate::program::{SCENARIO, World};
+use crate::program::{SCENARIO, World, read_json};
 
 /// Added to each response of ClickHouse: far more than a quick dashboard takes, and far below the limits.
 const DELAY: Duration = Duration::from_secs(3);
@@ -15,14 +15,6 @@ const DELAY: Duration = Duration::from_secs(3);
 const QUICK: u64 = 1_000_000;
 /// Runs in which dashboards may be slow by themselves.
 const MAX_RUNS: usize = 5;
-
-/// The folders of the runs, oldest first.
-fn runs(world: &World) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(world.folder.path().join("runs")).unwrap();
-    let mut runs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    runs.sort();
-    runs
-}
 
 /// Runs until dashboards are quick: on a busy machine, they may be slow by themselves. Returns the folder of the run.
 async fn quick_run(world: &World) -> PathBuf {
@@ -33,7 +25,7 @@ async fn quick_run(world: &World) -> PathBuf {
         let slos = report["findings"]["slos"].as_array().unwrap();
         let analytics = slos.iter().find(|judged| judged["slo"]["name"] == "analytics").unwrap();
         if analytics["latency"]["p95_us"].as_u64() < Some(QUICK) {
-            return runs(world).pop().unwrap();
+            return world.runs().pop().unwrap();
         }
     }
     panic!("dashboards were slow in each of {MAX_RUNS} runs: {}", world.report()["findings"]["slos"]);
@@ -61,9 +53,8 @@ async fn a_run_that_passes_and_is_slower_than_its_baseline_exits_with_1() {
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     let (code, output) = run.wait_for_exit().await;
     assert_eq!((code, &world.report()["verdict"]), (1, &json!("PASS")), "{output}");
-    let run = runs(&world).pop().unwrap();
-    let comparison = std::fs::read_to_string(run.join("comparison.json")).unwrap();
-    let comparison: Value = serde_json::from_str(&comparison).unwrap();
+    let run = world.runs().pop().unwrap();
+    let comparison = read_json(&run.join("comparison.json"));
     assert_eq!((&comparison["outcome"], change(&comparison)), (&json!("worse"), &json!("worse")), "{comparison:#}");
 
     // Negative control: the same run on both sides is not worse.

@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 use sluice_stack::status;
-use sluice_testkit::{OwnStack, Service, TcpProxy};
+use sluice_testkit::{OwnStack, ProxyMode, Service, TcpProxy};
 
 use crate::program::{Program, SCENARIO, World};
 
@@ -44,6 +44,13 @@ async fn assert_invalid(world: World, run: Program, reason: &str) {
     world.sweep_and_drop().await;
 }
 
+/// A run with an injected fault exits with 3, and its report contains this reason.
+async fn assert_fault_is_invalid(fault: &str, reason: &str) {
+    let world = World::new().await;
+    let run = world.verify_with_fault(fault);
+    assert_invalid(world, run, reason).await;
+}
+
 #[tokio::test]
 async fn a_suspended_generator_sends_late() {
     let world = World::new().await;
@@ -67,40 +74,32 @@ async fn a_generator_without_processors_is_starved() {
 
 #[tokio::test]
 async fn a_clock_that_jumps_makes_the_run_invalid() {
-    let world = World::new().await;
-    let run = world.verify_with_fault("jump_clock");
-    assert_invalid(world, run, "the system clock jumped by 2.0 s").await;
+    assert_fault_is_invalid("jump_clock", "the system clock jumped by 2.0 s").await;
 }
 
 #[tokio::test]
 async fn a_rate_that_the_generator_misses_makes_the_run_invalid() {
-    let world = World::new().await;
-    let run = world.verify_with_fault("skip_probes");
-    assert_invalid(world, run, "probes were never started").await;
+    assert_fault_is_invalid("skip_probes", "probes were never started").await;
 }
 
 #[tokio::test]
 async fn a_generator_that_uses_the_machine_makes_the_run_invalid() {
-    let world = World::new().await;
-    let run = world.verify_with_fault("use_processors");
-    assert_invalid(world, run, "the generator used 90 % of all processors itself").await;
+    assert_fault_is_invalid("use_processors", "the generator used 90 % of all processors itself").await;
 }
 
 #[tokio::test]
 async fn a_machine_that_loses_its_processors_makes_the_run_invalid() {
-    let world = World::new().await;
-    let run = world.verify_with_fault("lose_processors");
-    assert_invalid(world, run, "the hypervisor took 20 % of all processors").await;
+    assert_fault_is_invalid("lose_processors", "the hypervisor took 20 % of all processors").await;
 }
 
 /// PostgreSQL answers late, so one connection can't ask 40 questions a second, while the store itself is in time.
 #[tokio::test]
 async fn a_pool_that_is_too_small_makes_the_run_invalid() {
     let world = World::new().await;
-    let postgres = format!("http://{}:{}", world.stores.postgres.host, world.stores.postgres.port);
-    let proxy = TcpProxy::with_delay(&postgres, Duration::from_millis(50)).await;
+    let mut stores = world.stores.clone();
+    TcpProxy::in_front_of_postgres(&mut stores).await.set_mode(ProxyMode::Delayed(Duration::from_millis(50)));
     let scenario = format!("{}\n[connections]\npostgres = 1\n", longer());
-    let run = world.verify_through(&proxy, &scenario);
+    let run = world.verify_with_postgres_of(&stores, &scenario);
     assert_invalid(world, run, "raise `connections.postgres` of the scenario").await;
 }
 

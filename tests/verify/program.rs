@@ -1,9 +1,11 @@
 //! Runs the program on a small scenario and reads its output line by line. Shared by the tests of `sluice verify`.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::path::{Path, PathBuf};
+use std::{process::Stdio, time::Duration};
 
+use serde_json::Value;
 use sluice_schemas::{Store, connect, drop_namespace, names::Names, stores::Stores};
-use sluice_testkit::{Service, Stack, TcpProxy, free_address, fresh_names};
+use sluice_testkit::{Service, Stack, free_address, fresh_names};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -22,6 +24,8 @@ max_age = "1s"
 [ingest.pipelines.customer-interactions]
 max_age = "1s"
 "#;
+/// Verifies the scenario of a test.
+const VERIFY: [&str; 3] = ["verify", "scenario.toml", "--no-up"];
 /// A scenario with limits that a busy machine meets: these tests check verdicts, not speed.
 pub(crate) const SCENARIO: &str = include_str!("small.toml");
 
@@ -50,7 +54,7 @@ impl World {
 
     /// Like [`World::verify`], with ClickHouse at another address.
     pub(crate) fn verify_against(&self, clickhouse: &str, scenario: &str) -> Program {
-        self.run_against(clickhouse, &["verify", "scenario.toml", "--no-up"], scenario)
+        self.run_against(clickhouse, &VERIFY, scenario)
     }
 
     /// Starts any verb with the test's namespace, in the folder of `scenario.toml`.
@@ -67,16 +71,16 @@ impl World {
 
     /// Starts `sluice verify` with a fault of its generator.
     pub(crate) fn verify_with_fault(&self, fault: &str) -> Program {
-        let mut command = self.command(&self.stores.clickhouse.url, &["verify", "scenario.toml", "--no-up"], SCENARIO);
+        let mut command = self.command(&self.stores.clickhouse.url, &VERIFY, SCENARIO);
         command.env("SLUICE_GENERATOR_FAULTS", fault);
         Program::start(command, self.folder.path())
     }
 
-    /// Like [`World::verify`], with PostgreSQL behind a proxy.
-    pub(crate) fn verify_through(&self, postgres: &TcpProxy, scenario: &str) -> Program {
-        let mut command = self.command(&self.stores.clickhouse.url, &["verify", "scenario.toml", "--no-up"], scenario);
-        let (host, port) = postgres.url.trim_start_matches("http://").rsplit_once(':').unwrap();
-        command.env("SLUICE_STORES__POSTGRES__HOST", host).env("SLUICE_STORES__POSTGRES__PORT", port);
+    /// Like [`World::verify`], with PostgreSQL at the address that `stores` has for it.
+    pub(crate) fn verify_with_postgres_of(&self, stores: &Stores, scenario: &str) -> Program {
+        let mut command = self.command(&self.stores.clickhouse.url, &VERIFY, scenario);
+        command.env("SLUICE_STORES__POSTGRES__HOST", &stores.postgres.host);
+        command.env("SLUICE_STORES__POSTGRES__PORT", stores.postgres.port.to_string());
         Program::start(command, self.folder.path())
     }
 
@@ -116,15 +120,22 @@ impl World {
         connect::clickhouse(&self.stores, &self.names).query(statement).execute().await.unwrap();
     }
 
+    /// The folders of the runs, oldest first.
+    pub(crate) fn runs(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path().join("runs")).unwrap();
+        let mut runs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        runs.sort();
+        runs
+    }
+
+    /// The folders of the runs that have a report, oldest first.
+    pub(crate) fn reported(&self) -> Vec<PathBuf> {
+        self.runs().into_iter().filter(|run| run.join("report.json").exists()).collect()
+    }
+
     /// The newest report.
-    pub(crate) fn report(&self) -> serde_json::Value {
-        let mut reports: Vec<_> = std::fs::read_dir(self.folder.path().join("runs"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path().join("report.json"))
-            .filter(|path| path.exists())
-            .collect();
-        reports.sort();
-        serde_json::from_str(&std::fs::read_to_string(reports.last().expect("a report")).unwrap()).unwrap()
+    pub(crate) fn report(&self) -> Value {
+        read_json(&self.reported().pop().expect("a report").join("report.json"))
     }
 
     /// Drops the namespace with everything in it, which no verb does.
@@ -137,6 +148,11 @@ impl World {
         self.sweep().await;
         self.stack
     }
+}
+
+/// The contents of a file that a run has written.
+pub(crate) fn read_json(file: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
 /// A running program.

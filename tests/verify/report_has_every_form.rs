@@ -30,7 +30,7 @@ async fn a_run_leaves_every_form_and_each_can_be_rendered_again() {
     let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
     let folder = world.folder.path();
-    let run = std::fs::read_dir(folder.join("runs")).unwrap().next().unwrap().unwrap().path();
+    let run = world.runs().pop().unwrap();
     for (form, file) in FORMS {
         let written = std::fs::read_to_string(run.join(file)).unwrap();
         let (code, shown, error) = show(folder, &["--format", form]);

@@ -2,29 +2,22 @@
 //! process would: the same plan digest, the same account. Shards that do not fit together are refused.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::program::{Program, SCENARIO, World};
+use crate::program::{Program, SCENARIO, World, read_json};
 
 impl World {
     fn shard(&self, shard: &str, scenario: &str) -> Program {
         self.run(&["verify", "scenario.toml", "--no-up", "--shard", shard], scenario)
     }
-
-    fn reports(&self) -> Vec<PathBuf> {
-        let runs = std::fs::read_dir(self.folder.path().join("runs")).unwrap().map(|run| run.unwrap().path());
-        let mut runs: Vec<PathBuf> = runs.filter(|run| run.join("report.json").exists()).collect();
-        runs.sort();
-        runs
-    }
 }
 
-fn read(run: &std::path::Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(run.join("report.json")).unwrap()).unwrap()
+fn read(run: &Path) -> Value {
+    read_json(&run.join("report.json"))
 }
 
 /// Counts of the account by store, kind, origin and tenant.
@@ -37,15 +30,15 @@ async fn two_shards_give_the_account_and_the_digest_of_one_run() {
     let world = World::new().await;
     let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    let whole = read(&world.reports()[0]);
+    let whole = read(&world.reported()[0]);
     let [first, second] = ["1/2", "2/2"].map(|shard| world.shard(shard, SCENARIO));
     let ((one, said_one), (two, said_two)) = tokio::join!(first.wait_for_exit(), second.wait_for_exit());
     assert!([one, two].iter().all(|code| [0, 2].contains(code)), "{one}: {said_one}\n{two}: {said_two}");
-    let shards: Vec<String> = world.reports()[1..].iter().map(|run| run.display().to_string()).collect();
+    let shards: Vec<String> = world.reported()[1..].iter().map(|run| run.display().to_string()).collect();
     assert_eq!(shards.len(), 2);
     let (code, output) = world.run(&["report", "merge", &shards[1], &shards[0]], SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    let merged = read(world.reports().last().unwrap());
+    let merged = read(world.reported().last().unwrap());
     assert_eq!((&merged["run"]["digest"], &merged["verdict"]), (&whole["run"]["digest"], &whole["verdict"]));
     assert_eq!(ledgers(&merged), ledgers(&whole));
     for (merged, whole) in merged["questions"].as_array().unwrap().iter().zip(whole["questions"].as_array().unwrap()) {

@@ -129,7 +129,7 @@ impl Commits {
                     }
                     let mut transactions = lock(&self.shared.transactions);
                     transactions.record(at, false);
-                    transactions.record_answer(at, self.clock.elapsed());
+                    transactions.record_answer(at, self.clock.elapsed(), intended.elapsed());
                     return add(&self.shared.counters.committed[tenant], count);
                 }
                 Ok(Err(error)) if self.shared.should_log_failure() => {

@@ -18,7 +18,7 @@ use sluice_schemas::rebootstrap::Rebootstrap;
 use sluice_schemas::records::MAX_RECORD_BYTES;
 use sluice_schemas::stores::Stores;
 
-use crate::measure::blocks::Blocks;
+use crate::measure::Deliveries;
 
 /// Timeout of the acknowledgement of one record.
 const MESSAGE_TIMEOUT_MS: &str = "60000";
@@ -84,17 +84,17 @@ const SLOT_BITS: u32 = 16;
 const WATCHED_BIT: u32 = usize::BITS - 1;
 
 impl Delivery {
-    /// Packs the slot of the counters and the intended start, in milliseconds, into one word for librdkafka.
+    /// Packs the slot of the counters and the intended start, in microseconds, into one word for librdkafka.
     fn tag(self) -> usize {
         slot(self.tenant, self.topic)
-            | self.at.map_or(0, |at| at.as_millis() as usize + 1) << SLOT_BITS
+            | self.at.map_or(0, |at| at.as_micros() as usize + 1) << SLOT_BITS
             | usize::from(self.is_watched) << WATCHED_BIT
     }
 
     /// The slot, the intended start, and whether the record is watched.
     fn from_tag(tag: usize) -> (usize, Option<Duration>, bool) {
         let (is_watched, tag) = (tag >> WATCHED_BIT == 1, tag & !(1 << WATCHED_BIT));
-        let at = (tag >> SLOT_BITS).checked_sub(1).map(|millis| Duration::from_millis(millis as u64));
+        let at = (tag >> SLOT_BITS).checked_sub(1).map(|micros| Duration::from_micros(micros as u64));
         (tag & ((1 << SLOT_BITS) - 1), at, is_watched)
     }
 }
@@ -106,10 +106,8 @@ struct DeliveryReports {
     acknowledged: Vec<AtomicU64>,
     /// Records that were not acknowledged, those of the warm-up included.
     unacknowledged: AtomicU64,
-    /// Those of the drive, by their intended starts.
-    failed: Mutex<Blocks>,
-    /// Records of the drive that were acknowledged, by the time of that.
-    answered: Mutex<Blocks>,
+    /// Records of the drive.
+    deliveries: Mutex<Deliveries>,
     /// Start of the drive, once that is known.
     drive_start: OnceLock<Instant>,
     first_failure: OnceLock<String>,
@@ -144,14 +142,14 @@ impl ProducerContext for DeliveryReports {
         match result {
             Ok(_) => {
                 self.acknowledged[slot].fetch_add(1, Ordering::Relaxed);
-                if let Some(start) = self.drive_start.get().filter(|_| at.is_some()) {
-                    lock(&self.answered).record_within(start.elapsed());
+                if let Some((at, start)) = at.zip(self.drive_start.get()) {
+                    lock(&self.deliveries).record_answer(at, start.elapsed());
                 }
             }
             Err((error, _)) => {
                 self.unacknowledged.fetch_add(1, Ordering::Relaxed);
                 if let Some(at) = at {
-                    lock(&self.failed).record(at, true);
+                    lock(&self.deliveries).record_failure(at);
                 }
                 self.first_failure.get_or_init(|| error.to_string());
             }
@@ -195,8 +193,7 @@ impl Producer {
             rebootstrap: Rebootstrap::new(&config),
             acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
             unacknowledged: AtomicU64::new(0),
-            failed: Mutex::new(Blocks::new(drive)),
-            answered: Mutex::new(Blocks::new(drive)),
+            deliveries: Mutex::new(Deliveries::new(drive)),
             drive_start: OnceLock::new(),
             first_failure: OnceLock::new(),
             watched: Mutex::default(),
@@ -254,14 +251,9 @@ impl Producer {
         self.reports().acknowledged[slot(tenant, topic)].load(Ordering::Relaxed)
     }
 
-    /// Records that the brokers did not acknowledge, by their intended starts.
-    pub(super) fn failed(&self) -> Blocks {
-        lock(&self.reports().failed).clone()
-    }
-
-    /// Records that the brokers acknowledged during the drive, by the time of that.
-    pub(super) fn answered(&self) -> Blocks {
-        lock(&self.reports().answered).clone()
+    /// What is known about the records of the drive.
+    pub(super) fn deliveries(&self) -> Deliveries {
+        lock(&self.reports().deliveries).clone()
     }
 
     /// The watched records whose deliveries have become known since the last call.

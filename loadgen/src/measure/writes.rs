@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sluice_schemas::Store;
 
 use super::blocks::Blocks;
+use super::histogram::DurationHistogram;
 
 /// Outcomes of the writes to one store, by their intended starts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub struct WriteRecorder {
     lead: Duration,
     outcomes: Blocks,
     answered: Blocks,
+    /// From the intended start to the acknowledgement.
+    latency: DurationHistogram,
     first_attempts: Option<Blocks>,
 }
 
@@ -26,6 +29,7 @@ impl WriteRecorder {
             lead: Duration::ZERO,
             outcomes: Blocks::new(drive),
             answered: Blocks::new(drive),
+            latency: DurationHistogram::default(),
             first_attempts: None,
         }
     }
@@ -57,6 +61,11 @@ impl WriteRecorder {
         &self.answered
     }
 
+    /// Latencies of the acknowledged writes, whenever they were acknowledged, from their intended starts.
+    pub fn latency(&self) -> &DurationHistogram {
+        &self.latency
+    }
+
     /// Writes, and those whose first attempt failed; `None` if the client hides its attempts.
     pub fn first_attempts(&self) -> Option<&Blocks> {
         self.first_attempts.as_ref()
@@ -69,10 +78,11 @@ impl WriteRecorder {
         }
     }
 
-    /// Counts the acknowledgement of a write, `at` after the start of the drive.
-    pub fn record_answer(&mut self, intended: Duration, at: Duration) {
+    /// Counts the acknowledgement of a write, `at` after the start of the drive and `latency` after it was due.
+    pub fn record_answer(&mut self, intended: Duration, at: Duration, latency: Duration) {
         if intended >= self.lead {
             self.answered.record_within(at);
+            self.latency.record(latency);
         }
     }
 
@@ -87,16 +97,44 @@ impl WriteRecorder {
     pub(super) fn merge(&mut self, other: &Self) {
         self.outcomes.merge(&other.outcomes);
         self.answered.merge(&other.answered);
+        self.latency.merge(&other.latency);
         if let Some((mine, theirs)) = self.first_attempts.as_mut().zip(other.first_attempts.as_ref()) {
             mine.merge(theirs);
         }
     }
 
-    /// Adds what became known about counted writes: turns as many as `failed` counts exceedances into failed ones, and counts
-    /// the acknowledgements.
-    pub fn add_deliveries(&mut self, failed: &Blocks, answered: &Blocks) {
-        self.outcomes.add_exceedances(failed);
-        self.answered.merge(answered);
+    /// Adds what became known about counted writes: turns as many of them into failed ones as there are failed deliveries, and
+    /// counts the acknowledgements.
+    pub fn add_deliveries(&mut self, deliveries: &Deliveries) {
+        self.outcomes.add_exceedances(&deliveries.failed);
+        self.answered.merge(&deliveries.answered);
+        self.latency.merge(&deliveries.latency);
+    }
+}
+
+/// What became known about writes after they were handed to a client that sends them by itself.
+#[derive(Debug, Clone)]
+pub struct Deliveries {
+    failed: Blocks,
+    answered: Blocks,
+    latency: DurationHistogram,
+}
+
+impl Deliveries {
+    /// No deliveries, of a drive of that length.
+    pub fn new(drive: Duration) -> Self {
+        Self { failed: Blocks::new(drive), answered: Blocks::new(drive), latency: DurationHistogram::default() }
+    }
+
+    /// Counts a failure, by the intended start of the write.
+    pub fn record_failure(&mut self, intended: Duration) {
+        self.failed.record(intended, true);
+    }
+
+    /// Counts an acknowledgement, `at` after the start of the drive; so are intended starts.
+    pub fn record_answer(&mut self, intended: Duration, at: Duration) {
+        self.answered.record_within(at);
+        self.latency.record(at.saturating_sub(intended));
     }
 }
 
@@ -111,10 +149,28 @@ mod tests {
         for second in 0..90 {
             writes.record(Duration::from_secs(second), second < 30);
             writes.record_first_attempt(Duration::from_secs(second), second < 31);
-            writes.record_answer(Duration::from_secs(second), Duration::from_secs(second.saturating_sub(28)));
+            let at = Duration::from_secs(second.saturating_sub(28));
+            writes.record_answer(Duration::from_secs(second), at, Duration::from_secs(2));
         }
         assert_eq!((writes.outcomes().samples(), writes.outcomes().exceedances()), (60, 0));
         assert_eq!(writes.first_attempts().map(Blocks::exceedances), Some(1));
         assert_eq!(writes.answered().samples(), 58, "two were acknowledged after the end");
+        assert_eq!(writes.latency().len(), 60);
+    }
+
+    #[test]
+    fn deliveries_turn_writes_into_failed_ones_and_have_latencies() {
+        let (minute, second) = (Duration::from_mins(1), Duration::from_secs(1));
+        let (mut writes, mut deliveries) = (WriteRecorder::new(Store::Kafka, minute), Deliveries::new(minute));
+        for at in [second, second * 2, second * 59] {
+            writes.record(at, false);
+        }
+        deliveries.record_failure(second);
+        deliveries.record_answer(second * 2, second * 7);
+        deliveries.record_answer(second * 59, second * 61);
+        writes.add_deliveries(&deliveries);
+        assert_eq!((writes.outcomes().samples(), writes.outcomes().exceedances()), (3, 1));
+        assert_eq!(writes.answered().samples(), 1, "one was acknowledged after the end");
+        assert_eq!(writes.latency().max().map(|longest| longest.as_secs()), Some(5));
     }
 }

@@ -1,23 +1,36 @@
-//! Fits a table into a terminal: long texts wrap within their cell, words and numbers never break. It never reads the
-//! terminal's size.
+//! Fits a table into a terminal: long texts wrap within their cell, words and numbers never break, and columns of zeros are
+//! left out if there is no other way. It never reads the terminal's size.
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, Width};
 
 /// Cells up to this many characters are numbers with their units, and don't wrap.
 const SHORT: usize = 12;
 /// Blanks beside the text of a cell.
 const PADDING: usize = 2;
 
-/// The table, at most `width` columns wide if its words allow that, or as wide as its texts.
-pub(crate) fn fit(mut table: Table, width: Option<u16>) -> Table {
-    let Some(width) = width else { return table };
-    let least: Vec<usize> = (0..table.column_count()).map(|column| least_width(&table, column)).collect();
-    for (column, least) in table.column_iter_mut().zip(least) {
-        let least = u16::try_from(least + PADDING).unwrap_or(u16::MAX);
-        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+/// The table, at most `width` columns wide if its words allow that, or as wide as its texts. If the words don't, it has no
+/// columns of zeros, and a line below it names them.
+pub(crate) fn fit(mut table: Table, width: Option<u16>) -> String {
+    let Some(width) = width else { return table.to_string() };
+    let least: Vec<usize> = (0..table.column_count()).map(|column| least_width(&table, column) + PADDING).collect();
+    let is_too_wide = least.iter().sum::<usize>() > usize::from(width);
+    let zeros: Vec<usize> = (0..least.len()).filter(|&column| is_too_wide && has_only_zeros(&table, column)).collect();
+    for (index, (column, least)) in table.column_iter_mut().zip(least).enumerate() {
+        let least = u16::try_from(least).unwrap_or(u16::MAX);
+        let shown = ColumnConstraint::LowerBoundary(Width::Fixed(least));
+        column.set_constraint(if zeros.contains(&index) { ColumnConstraint::Hidden } else { shown });
     }
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    table
+    if zeros.is_empty() {
+        return table.to_string();
+    }
+    let header = table.header().into_iter().flat_map(|header| header.cell_iter().map(Cell::content));
+    let named = header.enumerate().filter(|(index, _)| zeros.contains(index)).map(|(_, name)| name);
+    format!("{table}\nnot shown, since all are 0: {}", named.collect::<Vec<_>>().join(", "))
+}
+
+fn has_only_zeros(table: &Table, column: usize) -> bool {
+    table.row_count() > 0 && table.column_cells_iter(column).all(|cell| cell.is_some_and(|cell| cell.content() == "0"))
 }
 
 /// The characters of a column's longest part that must not wrap.
@@ -40,7 +53,7 @@ mod tests {
     fn example(width: Option<u16>) -> String {
         let mut table = table(&["records", "landed after", "objective", "verdict"], 1);
         table.add_row(["communication-events of a tenant", "1,234,567", "95 % within 100 ms", "INCONCLUSIVE"]);
-        fit(table, width).to_string()
+        fit(table, width)
     }
 
     #[test]
@@ -52,6 +65,26 @@ mod tests {
          communication-events      1,234,567   95 % within   INCONCLUSIVE 
          of a tenant                                100 ms                
         ──────────────────────────────────────────────────────────────────
+        ");
+    }
+
+    #[test]
+    fn columns_of_zeros_are_left_out_where_there_is_no_other_way() {
+        let example = |width| {
+            let mut table = table(&["store", "produced", "missing", "duplicate", "balance"], 1);
+            table.add_row(["Elasticsearch", "1,234,567", "0", "0", "exact"]);
+            table.add_row(["PostgreSQL", "12", "0", "1", "OFF"]);
+            fit(table, Some(width))
+        };
+        assert!(example(60).contains("missing") && !example(60).contains("not shown"));
+        insta::assert_snapshot!(example(50), @r"
+        ─────────────────────────────────────────────────
+         store            produced   duplicate   balance 
+        ═════════════════════════════════════════════════
+         Elasticsearch   1,234,567           0   exact   
+         PostgreSQL             12           1   OFF     
+        ─────────────────────────────────────────────────
+        not shown, since all are 0: missing
         ");
     }
 

@@ -75,23 +75,11 @@ pub fn read(path: &Path) -> Result<Report, ReadError> {
         is_current.then(|| serde_json::from_slice(&text)).transpose().map(|report| (version, report))
     });
     match parsed {
-        Ok((_, Some(report))) if has_interval(&report) => Ok(report),
-        Ok((_, Some(_))) => {
-            let cause = serde::de::Error::custom("`interval_s` is no length of time");
-            Err(ReadError::NoReport { path, cause })
-        }
+        Ok((_, Some(report))) => Ok(report),
         Ok((version, None)) if version > VERSION => Err(ReadError::Newer { path, version }),
         Ok((version, None)) => Err(ReadError::Older { path, version }),
         Err(cause) => Err(ReadError::NoReport { path, cause }),
     }
-}
-
-/// Whether the measurements over time have intervals, which no program writes otherwise.
-fn has_interval(report: &Report) -> bool {
-    report.questions.iter().all(|question| {
-        let interval = question.series.interval_s;
-        interval > 0.0 && std::time::Duration::try_from_secs_f64(interval).is_ok()
-    })
 }
 
 /// The folder in `runs` whose report was written last.

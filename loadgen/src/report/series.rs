@@ -1,16 +1,29 @@
 //! Measurements by time, in the form of the report: columns of equal length, one value for each interval of the drive.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use sluice_schemas::Store;
 
 use crate::measure::{DurationHistogram, Point, Series, SloRecorder, WriteRecorder};
+use crate::verdict::Latency;
+
+/// Reads a number of seconds above 0. Without it, a report that was changed by hand would have intervals that no page can show.
+fn length_of_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    let is_length = seconds > 0.0 && Duration::try_from_secs_f64(seconds).is_ok();
+    if is_length { Ok(seconds) } else { Err(D::Error::custom("`interval_s` is no length of time")) }
+}
 
 /// Counts and latencies by interval of the drive: one for each second, and at most 600. Latencies are up to 12.5 % too
 /// high, except for the longest; the histogram beside a series has the exact ones of the whole drive.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeriesReport {
     /// Length of an interval in seconds.
+    #[serde(deserialize_with = "length_of_time")]
+    #[schemars(with = "f64")]
     pub interval_s: f64,
     /// Questions with their intended start in each interval.
     pub offered: Vec<u64>,
@@ -76,6 +89,8 @@ pub struct WriteReport {
     #[schemars(with = "String")]
     pub store: Store,
     /// Length of an interval in seconds.
+    #[serde(deserialize_with = "length_of_time")]
+    #[schemars(with = "f64")]
     pub interval_s: f64,
     /// Writes with their intended start in each interval.
     pub offered: Vec<u64>,
@@ -83,6 +98,9 @@ pub struct WriteReport {
     pub answered: Vec<u64>,
     /// Writes that failed for good, by intended start.
     pub failed: Vec<u64>,
+    /// Latencies of the acknowledged ones, from their intended starts.
+    #[serde(default)]
+    pub latency: Latency,
 }
 
 impl From<&WriteRecorder> for WriteReport {
@@ -90,6 +108,20 @@ impl From<&WriteRecorder> for WriteReport {
         let outcomes = recorder.outcomes();
         let (offered, failed) = outcomes.counts().unzip();
         let answered = recorder.answered().counts().map(|(answered, _)| answered).collect();
-        Self { store: recorder.store(), interval_s: outcomes.length().as_secs_f64(), offered, answered, failed }
+        let interval_s = outcomes.length().as_secs_f64();
+        let latency = Latency::from(recorder.latency());
+        Self { store: recorder.store(), interval_s, offered, answered, failed, latency }
+    }
+}
+
+impl WriteReport {
+    /// What is written to the store.
+    pub fn unit(&self) -> &'static str {
+        if self.store == Store::Kafka { "records" } else { "transactions" }
+    }
+
+    /// Writes that were due, and those that failed for good.
+    pub fn totals(&self) -> [u64; 2] {
+        [&self.offered, &self.failed].map(|counts| counts.iter().sum())
     }
 }

@@ -1,6 +1,7 @@
 //! The tables for the terminal. This module only formats and never prints.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
@@ -8,13 +9,14 @@ use super::contents::{Header, QuestionReport, Report, question_report};
 use super::fit::fit;
 use super::generator::Generator;
 use super::rates::Rate;
+use super::series::WriteReport;
 use super::wording::{UNKNOWN, availability_name, conclusion, ledger_sums, millis, objective, reasons, word};
 use crate::number::{percent, rate, separated};
 use crate::{
     account::{Account, Ledger, Origin},
-    measure::Recorder,
+    measure::Measurements,
     scenario::{Scenario, brief_duration, exact_duration},
-    verdict::{Availability, Judged, Latency, Proportion, Validity},
+    verdict::{Availability, Judged, Proportion, Validity},
 };
 
 impl Report {
@@ -24,10 +26,11 @@ impl Report {
     }
 }
 
-/// The tables of a drive without a verdict, for a terminal of `width` columns: questions and rates, without colors.
-pub fn drive_tables(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate], width: Option<u16>) -> String {
-    let questions: Vec<QuestionReport> = recorders.iter().map(|recorder| question_report(scenario, recorder)).collect();
-    questions_and_rates(&questions, rates, width)
+/// The tables of a drive without a verdict, for a terminal of `width` columns: questions, writes and rates, without colors.
+pub fn drive_tables(scenario: &Scenario, measured: &Measurements, rates: &[Rate], width: Option<u16>) -> String {
+    let questions = measured.questions.iter().map(|recorder| question_report(scenario, recorder)).collect::<Vec<_>>();
+    let writes: Vec<WriteReport> = measured.writes.iter().map(WriteReport::from).collect();
+    measurements(scenario, (&questions, &writes, rates), width)
 }
 
 fn render(report: &Report, width: Option<u16>) -> String {
@@ -35,7 +38,7 @@ fn render(report: &Report, width: Option<u16>) -> String {
     let mut parts = vec![
         format!("{}: {}\n{}", run.scenario.name, run.scenario.description, identity(run)),
         format!("SLOs\n{}", fit(slos(&report.findings.slos, &report.findings.availability), width)),
-        questions_and_rates(&report.questions, &report.rates, width),
+        measurements(&run.scenario, (&report.questions, &report.writes, &report.rates), width),
     ];
     parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", fit(ledgers(account), width))));
     parts.push(generator(&report.generator));
@@ -75,11 +78,21 @@ fn part(run: &Header) -> String {
     shard.or(merged).unwrap_or_default()
 }
 
-fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate], width: Option<u16>) -> String {
+fn measurements(
+    scenario: &Scenario,
+    (asked, written, produced): (&[QuestionReport], &[WriteReport], &[Rate]),
+    width: Option<u16>,
+) -> String {
     let by_users = asked.iter().any(|one| one.users.is_some());
     let note = if by_users { SERVICE_TIME } else { "" };
-    let asked = format!("Questions\n{}{note}", fit(questions(asked), width));
-    if measured.is_empty() { asked } else { format!("{asked}\n\nRates\n{}", fit(rates(measured), width)) }
+    let mut parts = vec![format!("Questions\n{}{note}", fit(questions(asked), width))];
+    if !written.is_empty() {
+        parts.push(format!("Writes\n{}", fit(writes(written, scenario.duration), width)));
+    }
+    if !produced.is_empty() {
+        parts.push(format!("Rates\n{}", fit(rates(produced), width)));
+    }
+    parts.join("\n\n")
 }
 
 /// A table with text in the first column and the last `texts` columns, and numbers in the others.
@@ -113,9 +126,8 @@ fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
     ];
     let mut table = table(&header, 1);
     for one in judged {
-        let Latency { p50_us, p95_us, p99_us, max_us } = one.latency;
         let counts = [one.counts.samples, one.test.effective.samples as u64, one.counts.exceedances];
-        let latencies = [p50_us, p95_us, p99_us, max_us].map(millis);
+        let latencies = one.latency.columns().map(millis);
         let objective = objective(&one.slo);
         table.add_row(slo(&one.slo.name, objective, counts, latencies, &one.test));
     }
@@ -169,7 +181,6 @@ fn questions(questions: &[QuestionReport]) -> Table {
     );
     for asked in questions {
         let counts = asked.counts;
-        let Latency { p50_us, p95_us, p99_us, max_us } = asked.latency;
         let mut row = vec![
             Cell::new(asked.name()),
             Cell::new(asked.store.as_str()).set_alignment(CellAlignment::Left),
@@ -177,7 +188,24 @@ fn questions(questions: &[QuestionReport]) -> Table {
         ];
         let numbers =
             [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(separated);
-        row.extend(numbers.into_iter().chain([p50_us, p95_us, p99_us, max_us].map(millis)).map(Cell::new));
+        row.extend(numbers.into_iter().chain(asked.latency.columns().map(millis)).map(Cell::new));
+        table.add_row(row);
+    }
+    table
+}
+
+/// Latencies are those of acknowledged writes, from their intended starts.
+fn writes(writes: &[WriteReport], drive: Duration) -> Table {
+    let mut table = table(&["writes", "store", "per s", "samples", "errors", "p50", "p95", "p99", "max"], 0);
+    for one in writes {
+        let [due, failed] = one.totals();
+        let mut row = vec![
+            Cell::new(one.unit()),
+            Cell::new(one.store.as_str()).set_alignment(CellAlignment::Left),
+            Cell::new(rate(due as f64 / drive.as_secs_f64())),
+        ];
+        let latencies = one.latency.columns().map(millis);
+        row.extend([due, failed].map(separated).into_iter().chain(latencies).map(Cell::new));
         table.add_row(row);
     }
     table
@@ -205,7 +233,7 @@ fn rates(rates: &[Rate]) -> Table {
     table
 }
 
-/// Driven records by tenant; loaded records, which rarely differ, summed over all tenants.
+/// Driven records by tenant; loaded records, which rarely differ, are summed over all tenants.
 fn ledgers(account: &Account) -> Table {
     let header = [
         "store",
@@ -232,7 +260,7 @@ fn ledgers(account: &Account) -> Table {
         }
     }
     for ((store, kind), ledgers) in loaded {
-        table.add_row(row(store, kind, "all, loaded", &ledgers));
+        table.add_row(row(store, kind, "loaded", &ledgers));
     }
     table
 }

@@ -64,6 +64,8 @@ fn writes(drive: Duration) -> WriteRecorder {
         let at = drive.mul_f64(f64::from(i) / 4_000.0);
         writes.record_first_attempt(at, false);
         writes.record(at, false);
+        let latency = Duration::from_millis(2 + u64::from(i % 5 == 0) * 3);
+        writes.record_answer(at, at + latency, latency);
     }
     writes
 }

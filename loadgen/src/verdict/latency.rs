@@ -20,6 +20,13 @@ pub struct Latency {
     pub max_us: Option<u64>,
 }
 
+impl Latency {
+    /// Its columns in a table: p50, p95, p99 and the longest, in microseconds.
+    pub fn columns(&self) -> [Option<u64>; 4] {
+        [self.p50_us, self.p95_us, self.p99_us, self.max_us]
+    }
+}
+
 impl From<&DurationHistogram> for Latency {
     fn from(histogram: &DurationHistogram) -> Self {
         let micros = |duration: Duration| duration.as_micros() as u64;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use sluice_schemas::stores::Stores;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -73,6 +74,16 @@ impl TcpProxy {
         let (disrupted, closed) = (Arc::default(), CancellationToken::new());
         let proxy = Self { url, address, store, mode, disrupted, closed };
         proxy.forward(listener);
+        proxy
+    }
+
+    /// Forwards to PostgreSQL, and takes its place in `stores`.
+    ///
+    /// # Panics
+    /// If this machine has no free port.
+    pub async fn in_front_of_postgres(stores: &mut Stores) -> Self {
+        let proxy = Self::start(&format!("{}:{}", stores.postgres.host, stores.postgres.port)).await;
+        (stores.postgres.host, stores.postgres.port) = (proxy.address.ip().to_string(), proxy.address.port());
         proxy
     }
 

@@ -9,7 +9,7 @@ use crate::question::Store;
 use crate::report::contents::{QuestionReport, Report};
 use crate::report::rates::Rate;
 use crate::report::series::WriteReport;
-use crate::report::wording::UNKNOWN;
+use crate::report::wording::{UNKNOWN, millis};
 use crate::scenario::Scenario;
 
 /// The section.
@@ -29,6 +29,7 @@ pub(super) fn section(report: &Report) -> Markup {
                 }
                 @for one in &report.writes { (writes(scenario, one).markup()) }
             }
+            @if !report.writes.is_empty() { (latencies(&report.writes)) }
             (table(&report.rates))
         }
     }
@@ -56,14 +57,37 @@ fn questions(scenario: &Scenario, store: Store, asked: &[&QuestionReport]) -> Ch
 }
 
 fn writes(scenario: &Scenario, one: &WriteReport) -> Chart {
-    let what = if one.store == sluice_schemas::Store::Kafka { "Records" } else { "Transactions" };
     Chart {
-        title: format!("{what} to {} per second", one.store),
+        title: format!("Writes to {} per second ({})", one.store, one.unit()),
         x: Axis::time(scenario.duration),
         y: Axis::rates(highest(&[&one.offered, &one.answered], one.interval_s)),
         lines: vec![line("offered", &one.offered, one.interval_s), line("answered", &one.answered, one.interval_s)],
         limit: None,
         failures: failures(&one.failed, one.interval_s),
+    }
+}
+
+/// Latencies of the writes.
+fn latencies(writes: &[WriteReport]) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead { tr {
+                    th { "writes to" } th { "what" } th { "samples" } th { "errors" }
+                    th { "p50" } th { "p95" } th { "p99" } th { "max" }
+                } }
+                tbody {
+                    @for one in writes {
+                        tr {
+                            td { (one.store) }
+                            td.text { (one.unit()) }
+                            @for count in one.totals() { td { (separated(count)) } }
+                            @for latency in one.latency.columns() { td { (millis(latency)) } }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
