@@ -65,7 +65,7 @@ impl PreparedQuestion {
                 Request::Clickhouse(clickhouse::Query::prepare(question, &parameters, (stores, names)).await?)
             }
             Store::Elasticsearch => {
-                Request::Elasticsearch(elasticsearch::Search::prepare(question, &parameters, stores).await?)
+                Request::Elasticsearch(elasticsearch::Search::prepare(question, &parameters, (stores, names)).await?)
             }
             Store::Redis => Request::Redis(redis::Command::prepare(question, &parameters, stores).await?),
         };

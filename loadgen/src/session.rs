@@ -331,13 +331,17 @@ impl Session {
     }
 }
 
-/// The names in effect of what Sluice's own questions ask. Only names of Elasticsearch and Redis have a run's mark, and these
-/// two stores say it to anyone who may read; PostgreSQL's marker takes the administrator.
+/// The names in effect of what is asked. Only names of Elasticsearch and Redis have a run's mark, and these two stores say it
+/// to anyone who may read; PostgreSQL's marker takes the administrator. Commands of the scenario's own name their keys in full.
 async fn names_to_read(stores: &Stores, names: &Names, scenario: &Scenario) -> Result<Names, SessionError> {
-    let ours = scenario.questions_asked().into_iter().filter(|question| !matches!(question, Question::Custom(_)));
-    let asked: BTreeSet<Store> = ours.map(|question| question.store().into()).collect();
-    let marked: Vec<Store> =
-        [Store::Elasticsearch, Store::Redis].into_iter().filter(|store| asked.contains(store)).collect();
+    let is_marked = |question: &Question| match question.store().into() {
+        Store::Elasticsearch => true,
+        Store::Redis => !matches!(question, Question::Custom(_)),
+        _ => false,
+    };
+    let asked = scenario.questions_asked().into_iter().filter(is_marked);
+    let marked: BTreeSet<Store> = asked.map(|question| question.store().into()).collect();
+    let marked: Vec<Store> = marked.into_iter().collect();
     Ok(runs::resolve_names(stores, names, &marked).await?)
 }
 

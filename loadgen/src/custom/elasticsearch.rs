@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use sluice_schemas::elastic::Elastic;
+use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
 use super::Chosen;
@@ -27,10 +28,10 @@ impl Search {
     pub(super) async fn prepare(
         question: &CustomQuestion,
         parameters: &Parameters,
-        stores: &Stores,
+        (stores, names): (&Stores, &Names),
     ) -> Result<Self, CustomError> {
         let statement = question.statement().map_err(|error| CustomError::refused(question, error))?;
-        let index = question.index.as_deref().unwrap_or_default();
+        let index = in_namespace(names, question.index.as_deref().unwrap_or_default());
         // A pattern without an index, and an index that does not exist, are mistakes and not empty answers.
         let path = format!("/{index}/_search?ignore_unavailable=false&allow_no_indices=false&{WHOLE}");
         let expects_exactly = matches!(question.expected.rows, Some(Rows::Exactly(_)));
@@ -54,6 +55,15 @@ impl Search {
         }
         text
     }
+}
+
+/// The namespace's names of indices, patterns and exclusions (`-name`) that are separated by commas.
+fn in_namespace(names: &Names, list: &str) -> String {
+    let name = |one: &str| match one.strip_prefix('-') {
+        Some(excluded) => format!("-{}", names.index(excluded)),
+        None => names.index(one),
+    };
+    list.split(',').map(name).collect::<Vec<_>>().join(",")
 }
 
 #[derive(Deserialize)]
@@ -112,6 +122,13 @@ mod tests {
     use super::*;
     use crate::question::Store;
     use crate::question::custom::Statement;
+
+    #[test]
+    fn indices_are_those_of_the_namespace() {
+        let namespace = Names::new("mine").unwrap();
+        assert_eq!(in_namespace(&namespace, "a-*,-a-old"), "mine-a-*,-mine-a-old");
+        assert_eq!(in_namespace(&Names::platform(), "a-*,-a-old"), "a-*,-a-old");
+    }
 
     #[test]
     fn a_value_stays_inside_of_its_string() {
