@@ -8,8 +8,8 @@
 //! - [`subject`]: what a search scales: everything, one store's questions, or the writes
 //! - `usage`, [`monitor`]: what the stores and the machine were busy with, and the resource that gave way
 //! - [`step`]: one trial at one rate, with its outcome
-//! - [`run`]: a whole search, step by step
 //! - [`report`], `table`, `html`: the result as data, as tables and as a page
+//! - [`run`]: a whole search, step by step
 
 pub mod growth;
 mod html;

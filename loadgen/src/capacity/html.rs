@@ -4,7 +4,6 @@
 use maud::{Markup, html};
 
 use super::report::{CapacityReport, SearchReport};
-use super::run::conclusion;
 use super::search::{Hold, Outcome};
 use super::table::{gave_way, latencies, outcome, sentences};
 use crate::number::separated;
@@ -42,7 +41,7 @@ fn header(report: &CapacityReport) -> Markup {
                 div.verdict.(class) {
                     strong { (search.found.passed().map_or_else(|| "-".to_owned(), |passed| format!("{passed:.2}x"))) }
                     div {
-                        p { (search.subject) " " (conclusion(&search.found)) "." }
+                        p { (search.subject) " " (search.conclusion()) "." }
                         @if let Some(first) = report.first_to_give_way() {
                             p { (first.subject) " gives way first when it grows alone: " (gave_way(first)) "." }
                         }

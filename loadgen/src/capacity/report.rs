@@ -57,15 +57,7 @@ impl SearchReport {
     pub(super) fn new(subject: Subject, found: Found, steps: Vec<Step>) -> Self {
         let confirmed = steps.iter().rev().find(|step| step.hold == Hold::Confirm && step.outcome == Outcome::Passed);
         let confirmed = confirmed.filter(|_| found.passed().is_some());
-        // The decisive step is the lowest one that did not pass above what is confirmed.
-        let decisive = steps.iter().filter(|step| {
-            let is_wanted = match found {
-                Found::GeneratorGaveWay { .. } => step.outcome == Outcome::GeneratorGaveWay,
-                _ => matches!(step.outcome, Outcome::Failed | Outcome::Undecided),
-            };
-            is_wanted && found.passed().is_none_or(|passed| step.factor > passed)
-        });
-        let decisive = decisive.min_by(|one, other| one.factor.total_cmp(&other.factor));
+        let decisive = decisive(&found, &steps);
         // Only the store's own answers follow the law: a step of a generator that gave way does not.
         let points: Vec<Point> = steps
             .iter()
@@ -84,11 +76,40 @@ impl SearchReport {
         }
     }
 
+    /// The result in a sentence, without its subject.
+    pub fn conclusion(&self) -> String {
+        let decisive = decisive(&self.found, &self.steps).map(|step| step.outcome);
+        let fails = if decisive == Some(Outcome::Undecided) { "stays undecided" } else { "fails" };
+        match self.found {
+            Found::Limit { passed, failed } => format!("holds at {passed:.2}x and {fails} at {failed:.2}x"),
+            Found::NoLimit { passed } => format!("holds at {passed:.2}x, the highest rate that is tried"),
+            Found::BelowFirst { failed } => format!("{fails} even at {failed:.2}x"),
+            Found::GeneratorGaveWay { passed: Some(passed), at } => {
+                format!("holds at {passed:.2}x; the generator gave way at {at:.2}x, which is no limit of a store")
+            }
+            Found::GeneratorGaveWay { passed: None, at } => {
+                format!("the generator gave way even at {at:.2}x, so nothing is known about the stores")
+            }
+        }
+    }
+
     /// The time until the load has grown to the confirmed rate; `None` without a confirmed rate, or if it takes more than a
     /// century.
     pub fn headroom(&self, growth: Growth) -> Option<Duration> {
         growth.until(self.found.passed()?)
     }
+}
+
+/// The step that bounds what was found: of the lowest rate that did not hold above the confirmed one, the last step.
+fn decisive<'a>(found: &Found, steps: &'a [Step]) -> Option<&'a Step> {
+    let bounds = |step: &&Step| {
+        let is_wanted = match found {
+            Found::GeneratorGaveWay { .. } => step.outcome == Outcome::GeneratorGaveWay,
+            _ => matches!(step.outcome, Outcome::Failed | Outcome::Undecided),
+        };
+        is_wanted && step.is_decisive && found.passed().is_none_or(|passed| step.factor > passed)
+    };
+    steps.iter().rev().filter(bounds).min_by(|one, other| one.factor.total_cmp(&other.factor))
 }
 
 impl CapacityReport {
@@ -137,5 +158,50 @@ impl CapacityReport {
     /// The page.
     pub fn html(&self) -> String {
         super::html::page(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capacity::monitor::Observed;
+
+    fn step(factor: f64, outcome: Outcome, is_decisive: bool) -> Step {
+        Step {
+            trial: 1,
+            factor,
+            hold: Hold::Step,
+            seconds: 60.0,
+            outcome,
+            is_decisive,
+            reasons: vec![format!("{outcome:?} at {factor}")],
+            slos: vec!["lookup".to_owned()],
+            questions: 60.0,
+            records: 100.0,
+            p95_us: Vec::new(),
+            point: None,
+            observed: Observed::default(),
+        }
+    }
+
+    #[test]
+    fn a_rate_that_was_never_decided_is_not_said_to_fail() {
+        let found = Found::Limit { passed: 2.0, failed: 2.1 };
+        let search = |last| {
+            let undecided = [step(2.1, Outcome::Undecided, false), step(2.1, last, true)];
+            let steps = [step(4.0, Outcome::Failed, true), step(2.0, Outcome::Passed, true)].into_iter();
+            SearchReport::new(Subject::Mix, found, steps.chain(undecided).collect())
+        };
+        insta::assert_snapshot!(search(Outcome::Undecided).conclusion(), @"holds at 2.00x and stays undecided at 2.10x");
+        insta::assert_snapshot!(search(Outcome::Failed).conclusion(), @"holds at 2.00x and fails at 2.10x");
+        assert_eq!(search(Outcome::Failed).reasons, ["Failed at 2.1"]);
+    }
+
+    #[test]
+    fn a_longer_hold_that_the_generator_could_not_keep_up_decides_nothing() {
+        let steps = vec![step(0.0625, Outcome::Undecided, true), step(0.0625, Outcome::GeneratorGaveWay, false)];
+        let search = SearchReport::new(Subject::Mix, Found::BelowFirst { failed: 0.0625 }, steps);
+        insta::assert_snapshot!(search.conclusion(), @"stays undecided even at 0.06x");
+        assert_eq!(search.reasons, ["Undecided at 0.0625"]);
     }
 }

@@ -1,11 +1,11 @@
-//! A whole search: one step after the other until the search is over. It never opens a session and writes no report.
+//! A whole search: one step after the other until the search is over. It never opens a session and writes no file.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::report::SearchReport;
-use super::search::{Found, Hold, Next, Outcome, Search};
+use super::search::{Hold, Next, Outcome, Search};
 use super::step::{Alive, Step, Steps};
 use super::subject::Subject;
 use crate::observer::Observer;
@@ -45,17 +45,20 @@ pub async fn search(
     loop {
         match search.next() {
             Next::Done(found) => {
-                observer.step_finished(&format!("{}: {}", plan.subject, conclusion(&found)));
-                return Ok(SearchReport::new(plan.subject, found, taken));
+                let report = SearchReport::new(plan.subject, found, taken);
+                observer.step_finished(&format!("{}: {}", plan.subject, report.conclusion()));
+                return Ok(report);
             }
             Next::Try(factor, hold) => {
                 let length = if hold == Hold::Confirm { plan.confirm } else { plan.hold };
                 let purpose = if hold == Hold::Confirm { "confirming" } else { "trying" };
                 observer.step_finished(&format!("{}: {purpose} {factor:.2}x", plan.subject));
                 let tried = Box::pin(steps.decide((factor, hold, length), trial, alive)).await?;
-                observer.step_finished(&describe(&tried));
-                search.record(factor, hold, tried.outcome);
-                taken.push(tried);
+                for step in tried.iter().filter(|step| step.is_decisive) {
+                    observer.step_finished(&describe(step));
+                    search.record(factor, hold, step.outcome);
+                }
+                taken.extend(tried);
             }
         }
     }
@@ -71,20 +74,5 @@ fn describe(step: &Step) -> String {
         Outcome::Failed => format!("{rate} failed{why}"),
         Outcome::Undecided => format!("{rate} stays undecided and counts as failed{why}"),
         Outcome::GeneratorGaveWay => format!("{rate}: the generator gave way{why}"),
-    }
-}
-
-/// A result in a sentence.
-pub(super) fn conclusion(found: &Found) -> String {
-    match *found {
-        Found::Limit { passed, failed } => format!("holds at {passed:.2}x and fails at {failed:.2}x"),
-        Found::NoLimit { passed } => format!("holds at {passed:.2}x, the highest rate that is tried"),
-        Found::BelowFirst { failed } => format!("fails even at {failed:.2}x"),
-        Found::GeneratorGaveWay { passed: Some(passed), at } => {
-            format!("holds at {passed:.2}x; the generator gave way at {at:.2}x, which is no limit of a store")
-        }
-        Found::GeneratorGaveWay { passed: None, at } => {
-            format!("the generator gave way even at {at:.2}x, so nothing is known about the stores")
-        }
     }
 }

@@ -48,6 +48,8 @@ pub struct Step {
     pub seconds: f64,
     /// What it says about its rate.
     pub outcome: Outcome,
+    /// Whether the search goes by it: of an undecided step and its longer repeats, it goes by one.
+    pub is_decisive: bool,
     /// Why it did not pass, a sentence each.
     pub reasons: Vec<String>,
     /// Names of the SLOs that it missed or could not decide.
@@ -76,29 +78,32 @@ pub(super) struct Steps<'a> {
 pub type Alive<'a> = dyn FnMut() -> Result<(), String> + Send + 'a;
 
 impl Steps<'_> {
-    /// Holds a rate until it is decided, at most four times as long as `length`; a confirming hold once. `trial` is the number
-    /// of the last trial.
+    /// Holds a rate until it is decided, at most four times as long as `length`; a confirming hold once. Returns every hold,
+    /// the first one first; one of them is decisive. `trial` is the number of the last trial.
     pub(super) async fn decide(
         &self,
         (factor, hold, length): (f64, Hold, Duration),
         trial: &mut u32,
         alive: &mut Alive<'_>,
-    ) -> Result<Step, TrialError> {
+    ) -> Result<Vec<Step>, TrialError> {
         let most = if hold == Hold::Confirm { 0 } else { LENGTHENED };
-        let (mut lengthened, mut undecided) = (0, None);
+        let (mut lengthened, mut tried): (_, Vec<Step>) = (0, Vec::new());
         loop {
             *trial += 1;
             let length = length * 2_u32.pow(lengthened);
-            let step = Box::pin(self.run((factor, hold, length), *trial, alive)).await?;
+            let mut step = Box::pin(self.run((factor, hold, length), *trial, alive)).await?;
             // If the generator can't even hold the rate for longer, what the shorter hold said is all that is known.
-            let step = match undecided.take() {
-                Some(shorter) if step.outcome == Outcome::GeneratorGaveWay => return Ok(shorter),
-                _ => step,
-            };
-            if step.outcome != Outcome::Undecided || lengthened == most {
-                return Ok(step);
+            step.is_decisive = tried.is_empty() || step.outcome != Outcome::GeneratorGaveWay;
+            if step.is_decisive {
+                for shorter in &mut tried {
+                    shorter.is_decisive = false;
+                }
             }
-            undecided = Some(step);
+            let is_over = step.outcome != Outcome::Undecided || lengthened == most;
+            tried.push(step);
+            if is_over {
+                return Ok(tried);
+            }
             lengthened += 1;
             let longer = exact_duration(length * 2);
             self.observer.step_finished(&format!("undecided, so the rate is held again for {longer}"));
@@ -224,6 +229,7 @@ fn step(
         hold,
         seconds,
         outcome,
+        is_decisive: true,
         slos,
         questions: scenario.probes.values().sum(),
         records: records as f64 / written_in,

@@ -3,7 +3,6 @@
 use comfy_table::Table;
 
 use super::report::{CapacityReport, SearchReport};
-use super::run::conclusion;
 use super::scaling::Scaling;
 use super::search::{Found, Hold, Outcome};
 use super::step::Step;
@@ -52,6 +51,7 @@ pub(super) fn outcome(step: &Step) -> String {
     match step.outcome {
         Outcome::Passed => "passed".to_owned(),
         Outcome::Failed => format!("failed{slos}"),
+        Outcome::Undecided if !step.is_decisive => format!("undecided, held again{slos}"),
         Outcome::Undecided => format!("undecided{slos}"),
         Outcome::GeneratorGaveWay => "the generator gave way".to_owned(),
     }
@@ -85,7 +85,7 @@ pub(super) fn gave_way(search: &SearchReport) -> String {
 
 /// What was found, in sentences.
 pub(super) fn sentences(report: &CapacityReport, search: &SearchReport) -> Vec<String> {
-    let mut lines = vec![format!("{}: {}", search.subject, conclusion(&search.found))];
+    let mut lines = vec![format!("{}: {}", search.subject, search.conclusion())];
     lines.extend(search.reasons.iter().take(2).map(|reason| format!("  {reason}")));
     let pressures = search.gave_way.iter().take(3);
     lines
