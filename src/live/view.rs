@@ -1,5 +1,6 @@
 //! The view of a drive on the whole terminal: what is offered and achieved, latencies, and the verdict so far. It is a pure
-//! function of the last two snapshots, and fits 80 columns and 24 rows.
+//! function of the last two snapshots, and fits 80 columns and 24 rows; smaller terminals show less of it, and no number in
+//! part.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,19 +56,34 @@ impl View {
     }
 }
 
+/// Rows of the table of writes.
+const WRITES_ROWS: u16 = 3;
+/// Rows of the title, the progress, the generator and the gaps.
+const OTHER_ROWS: u16 = 5;
+/// Rows for objectives that are kept free on a low terminal: the header, two objectives, and how many more there are.
+const LEAST_OBJECTIVES: usize = 4;
+
 /// Draws the view.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     let stores = view.now.offered.values().filter(|offered| **offered > 0).count() as u16;
-    let writes = if view.now.is_read_only { 0 } else { 3 };
-    let rows = [1, 1, 1, stores.max(1) + 1, writes.min(1), writes, 1].map(Constraint::Length);
+    let questions = stores.max(1) + 1;
+    // The verdicts so far need the room first.
+    let room = frame.area().height.saturating_sub(OTHER_ROWS + questions);
+    let shows_writes = !view.now.is_read_only && room >= WRITES_ROWS + 1 + objectives_rows(&view.now);
+    let writes = if shows_writes { WRITES_ROWS } else { 0 };
+    let rows = [1, 1, 1, questions, writes.min(1), writes, 1].map(Constraint::Length);
     let [title, gauge, _, questions, _, writes, _, slos, generator] =
         Layout::vertical(rows.into_iter().chain([Constraint::Fill(1), Constraint::Length(1)])).areas(frame.area());
     frame.render_widget(title_line(view), title);
     frame.render_widget(progress(&view.now), gauge);
-    frame.render_widget(by_store(view), questions);
-    frame.render_widget(by_kind(view), writes);
+    frame.render_widget(by_store(view, questions.width), questions);
+    frame.render_widget(by_kind(view, writes.width), writes);
     frame.render_widget(objectives(&view.now, slos), slos);
-    frame.render_widget(generator_line(&view.now), generator);
+    frame.render_widget(generator_line(&view.now, generator.width), generator);
+}
+
+fn objectives_rows(now: &Progress) -> u16 {
+    (now.slos.len() + 1).min(LEAST_OBJECTIVES) as u16
 }
 
 fn title_line(view: &View) -> Line<'_> {
@@ -99,7 +115,7 @@ fn progress(now: &Progress) -> LineGauge<'static> {
         .filled_style(Style::new().fg(Color::Cyan))
 }
 
-fn by_store(view: &View) -> Table<'static> {
+fn by_store(view: &View, width: u16) -> Table<'static> {
     let asked = view.now.offered.iter().filter(|(_, offered)| **offered > 0).map(|(store, _)| *store);
     let row = |store| {
         let (mut latency, mut failed, mut answered) = (DurationHistogram::default(), 0, 0);
@@ -118,15 +134,24 @@ fn by_store(view: &View) -> Table<'static> {
         let cells = cells.into_iter().chain(quantiles).chain([separated(failed)]);
         row(store.as_str().to_owned(), cells, &[])
     };
-    let header = ["questions to", "offered/s", "answered/s", "waiting", "p50", "p95", "p99", "failed"];
-    table(&header, [14, 10, 11, 8, 9, 9, 9, 8], asked.map(row).collect())
+    let columns = [
+        Column::always("questions to", 14),
+        Column::wide("offered/s", 10),
+        Column::always("answered/s", 11),
+        Column::always("waiting", 8),
+        Column::wide("p50", 9),
+        Column::always("p95", 9),
+        Column::always("p99", 9),
+        Column::always("failed", 8),
+    ];
+    table(&columns, asked.map(row).collect(), width)
 }
 
 fn answered_by(progress: &Progress, store: Store) -> u64 {
     progress.questions.iter().filter(|one| one.store == store).map(|one| one.counts.samples).sum()
 }
 
-fn by_kind(view: &View) -> Table<'static> {
+fn by_kind(view: &View, width: u16) -> Table<'static> {
     let kafka =
         [rate(view.rate(|one| one.sent.through_kafka())), rate(view.rate(|one| one.acknowledged.through_kafka()))];
     let postgres =
@@ -137,9 +162,16 @@ fn by_kind(view: &View) -> Table<'static> {
     let kafka = kafka.into_iter().chain(rest(sent.through_kafka(), acknowledged.through_kafka())).chain([lag]);
     let postgres =
         postgres.into_iter().chain(rest(sent.communications, acknowledged.communications)).chain(["-".to_owned()]);
-    let header = ["writes to", "sent/s", "written/s", "waiting", "written", "not yet landed"];
+    let columns = [
+        Column::always("writes to", 14),
+        Column::wide("sent/s", 10),
+        Column::always("written/s", 11),
+        Column::always("waiting", 8),
+        Column::always("written", 12),
+        Column::always("not yet landed", 15),
+    ];
     let rows = vec![row("kafka".to_owned(), kafka, &[]), row("postgres".to_owned(), postgres, &[])];
-    table(&header, [14, 10, 11, 8, 12, 15], rows)
+    table(&columns, rows, width)
 }
 
 /// The SLOs; if they don't fit, those that are not met come first.
@@ -151,12 +183,21 @@ fn objectives(now: &Progress, area: Rect) -> Table<'static> {
         slos.sort_by_key(|one| urgency(one.test.verdict));
         slos.truncate(room.saturating_sub(1));
     }
-    let mut rows: Vec<Row<'static>> = slos.into_iter().map(objective).collect();
+    let mut rows: Vec<Cells> = slos.into_iter().map(objective).collect();
     if hidden > 0 {
-        rows.push(Row::new([format!("… and {} more", hidden + 1)]).dim());
+        rows.push(vec![Line::from(format!("… and {} more", hidden + 1)).dim()]);
     }
-    let header = ["objective", "limit", "p50", "p95", "p99", "over", "allowed", "so far"];
-    table(&header, [19, 8, 9, 9, 9, 8, 8, 10], rows)
+    let columns = [
+        Column::always("objective", 19),
+        Column::always("limit", 8),
+        Column::wide("p50", 9),
+        Column::always("p95", 9),
+        Column::wide("p99", 9),
+        Column::always("over", 8),
+        Column::wide("allowed", 8),
+        Column::always("so far", 10),
+    ];
+    table(&columns, rows, area.width)
 }
 
 fn urgency(verdict: Verdict) -> u8 {
@@ -167,7 +208,7 @@ fn urgency(verdict: Verdict) -> u8 {
     }
 }
 
-fn objective(judged: &Judged) -> Row<'static> {
+fn objective(judged: &Judged) -> Cells {
     let Judged { slo, counts, test, latency } = judged;
     let quantiles = [latency.p50_us, latency.p95_us, latency.p99_us].map(|us| millis(us.map(Duration::from_micros)));
     let over =
@@ -183,34 +224,61 @@ fn objective(judged: &Judged) -> Row<'static> {
     row(slo.name.clone(), cells, &[(7, color)])
 }
 
-fn generator_line(now: &Progress) -> Line<'static> {
+fn generator_line(now: &Progress, width: u16) -> Line<'static> {
     let mut lag = DurationHistogram::default();
     now.questions.iter().for_each(|question| lag.merge(&question.lag));
     let wrong: u64 = now.questions.iter().map(|question| question.counts.wrong).sum();
-    Line::from(format!(
-        "send lag p99 {}   held back {}   wrong answers {}   Ctrl-C stops the run",
-        millis(lag.quantile(0.99)),
-        separated(now.held_back),
-        separated(wrong)
-    ))
+    let (lag, held_back) = (millis(lag.quantile(0.99)), separated(now.held_back));
+    let line = format!("send lag p99 {lag}   held back {held_back}   wrong answers {}", separated(wrong));
+    let hint = "   Ctrl-C stops the run";
+    let fits = line.chars().count() + hint.chars().count() <= usize::from(width);
+    Line::from(if fits { line + hint } else { line })
 }
 
+/// The cells of a row.
+type Cells = Vec<Line<'static>>;
+
 /// A row: a name, and cells aligned to the right, some of them in color.
-fn row(name: String, cells: impl Iterator<Item = String>, colors: &[(usize, Color)]) -> Row<'static> {
+fn row(name: String, cells: impl Iterator<Item = String>, colors: &[(usize, Color)]) -> Cells {
     let cells = cells.enumerate().map(|(index, text)| {
         let color = colors.iter().find(|(column, _)| *column == index + 1);
         let line = Line::from(text).right_aligned();
         color.map_or(line.clone(), |(_, color)| line.style(Style::new().fg(*color).bold()))
     });
-    Row::new(std::iter::once(Line::from(name)).chain(cells))
+    std::iter::once(Line::from(name)).chain(cells).collect()
 }
 
-fn table<const N: usize>(header: &[&'static str; N], widths: [u16; N], rows: Vec<Row<'static>>) -> Table<'static> {
-    let names = header.iter().enumerate().map(|(index, name)| {
-        let line = Line::from(*name);
+/// A column of a table.
+struct Column {
+    name: &'static str,
+    width: u16,
+    /// Whether it is left out where not all columns fit.
+    is_optional: bool,
+}
+
+impl Column {
+    const fn always(name: &'static str, width: u16) -> Self {
+        Self { name, width, is_optional: false }
+    }
+
+    const fn wide(name: &'static str, width: u16) -> Self {
+        Self { name, width, is_optional: true }
+    }
+}
+
+fn table(columns: &[Column], rows: Vec<Cells>, width: u16) -> Table<'static> {
+    let fits = columns.iter().map(|column| column.width).sum::<u16>() <= width;
+    let shown: Vec<bool> = columns.iter().map(|column| fits || !column.is_optional).collect();
+    let keep =
+        |cells: Cells| Row::new(cells.into_iter().zip(&shown).filter(|(_, shown)| **shown).map(|(cell, _)| cell));
+    let header = columns.iter().enumerate().map(|(index, column)| {
+        let line = Line::from(column.name);
         if index == 0 { line } else { line.right_aligned() }
     });
-    Table::new(rows, widths.map(Constraint::Length)).column_spacing(0).header(Row::new(names).dim())
+    let header = keep(header.collect()).dim();
+    let widths = columns.iter().zip(&shown).filter(|(_, shown)| **shown).map(|(column, _)| column.width);
+    let widths: Vec<Constraint> = widths.map(Constraint::Length).collect();
+    Table::new(rows.into_iter().map(keep), widths).column_spacing(0).header(header)
 }
 
 fn rate(rate: f64) -> String {
@@ -313,6 +381,14 @@ mod tests {
         let now = Arc::make_mut(&mut view.now);
         now.slos.extend(now.slos.clone());
         insta::assert_snapshot!(drawn(&view, 80, 17));
+    }
+
+    #[test]
+    fn on_a_small_terminal_no_number_is_cut() {
+        let mut view = driving();
+        let now = Arc::make_mut(&mut view.now);
+        now.slos.extend(now.slos.clone());
+        insta::assert_snapshot!(drawn(&view, 60, 14));
     }
 
     #[test]
