@@ -1,7 +1,7 @@
 //! `sluice scenario`: checks a scenario, and explains what a run of it will do and can decide. It starts nothing.
 
 use clap::Subcommand;
-use sluice_loadgen::{report, scenario, verdict};
+use sluice_loadgen::{number::separated, report, scenario, verdict};
 
 use crate::{
     exit::{Exit, Failure, OrExit},
@@ -9,6 +9,9 @@ use crate::{
     screen,
     settings::Settings,
 };
+
+/// Communications whose plan is counted within seconds.
+const COUNTED_AT_ONCE: u64 = 2_000_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -29,6 +32,10 @@ pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
         Verb::Explain(choice) => {
             let Chosen { scenario, warning } = scenarios::choose(choice, None).or_exit(Exit::Usage)?;
             warn(warning);
+            if scenario.describes_population && scenario.communications > COUNTED_AT_ONCE {
+                let communications = separated(scenario.communications);
+                screen::note(&format!("counting what follows {communications} communications, which takes a while"));
+            }
             let past = report::past(&settings.verify.runs, &scenario.name);
             screen::print(&report::explain(&scenario, &past, screen::width()))?;
             Ok(Exit::Pass)

@@ -36,9 +36,14 @@ pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
     // A device may never end.
     let is_device = path.metadata().is_ok_and(|found| found.file_type().is_char_device());
     let text = if is_device { Err(std::io::ErrorKind::Unsupported.into()) } else { std::fs::read_to_string(path) };
+    let text = match text {
+        Ok(text) if text.trim().is_empty() => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        read => read,
+    };
     text.map_err(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::IsADirectory => advice.to_owned(),
+            std::io::ErrorKind::UnexpectedEof => "it is empty; see scenarios/smoke.toml for a valid file".to_owned(),
             std::io::ErrorKind::Unsupported => "it is a device; name a file".to_owned(),
             std::io::ErrorKind::InvalidData => format!("it is not text in UTF-8; {advice}"),
             _ => format!("{error}; {advice}"),

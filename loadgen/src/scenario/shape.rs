@@ -130,7 +130,7 @@ pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<()
     if before.max(driven) > MAX_RECORDS {
         let message = format!(
             "it has {before} metrics of agents in the past and {driven} in the drive, and at most {MAX_RECORDS} are possible; raise it, \
-             or shorten `past.span` or `time.span`"
+             shorten `past.span` or `time.span`, or have fewer customers"
         );
         let at = raw.drive.metric_interval.as_ref().unwrap_or(&raw.past.span);
         return Err(source.wrong(at, "drive.metric_interval", message));

@@ -1,4 +1,4 @@
-//! Warnings before a run: SLOs that are probably not decided, and questions that no SLO judges or that an SLO could hide.
+//! Warnings before a run: no SLO at all, SLOs that are probably not decided, and questions that no SLO judges or that an SLO could hide.
 
 use super::availability::ALPHA;
 use crate::binomial;
@@ -14,6 +14,10 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
         warnings.extend(can_hide(scenario, slo));
     }
     warnings.extend(undecided_availability(scenario));
+    if scenario.slos.is_empty() {
+        warnings.push("it has no SLO, so a run without a failure is INCONCLUSIVE; add an [[slo]]".to_owned());
+        return warnings;
+    }
     for question in scenario.probes.keys().filter(|&&question| scenario.slos_of(question, None).next().is_none()) {
         warnings.push(format!("`{question}` is asked and measured, but no SLO judges it"));
     }
