@@ -95,7 +95,7 @@ impl Order {
         }
         for subject in &subjects {
             let cause = || format!("search the capacity of {}", scenario.name);
-            subject.check(scenario, hold).with_context(cause)?;
+            subject.check(scenario, options.from, (hold, confirm)).with_context(cause)?;
         }
         Ok(Self { subjects, hold, confirm, first: options.from, growth: options.growth })
     }

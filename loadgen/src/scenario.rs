@@ -37,6 +37,7 @@ mod yaml;
 
 use std::path::Path;
 
+pub(crate) use decidable::never_passes;
 pub use error::ScenarioError;
 pub use limits::{Connections, TimeOuts};
 pub(crate) use planned::TRANSACTION_WINDOW;

@@ -46,6 +46,12 @@ pub enum TrialError {
          answers would be wrong; choose a shorter --hold and --confirm, or fewer parts with --of"
     )]
     Expires,
+    /// Records of an earlier trial never landed.
+    #[error(
+        "continue the search: records of the last step neither landed nor were dead-lettered, and the next one would find them; \
+         the log of the ingest worker says why"
+    )]
+    Unsettled,
     /// The ingest worker no longer runs, as the one who started it says.
     #[error("{0}")]
     Worker(String),

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::program::{SCENARIO, World, read_json};
 
 /// The lowest rate that is tried, so that a search in which it fails ends after one step.
-const LOWEST: [&str; 6] = ["--from", "0.0625", "--hold", "5s", "--confirm", "5s"];
+const LOWEST: [&str; 6] = ["--from", "0.0625", "--hold", "5s", "--confirm", "20s"];
 /// Batches that are sealed long after the account has given up.
 const NEVER_SEALED: &str = r#"
 [ingest.pipelines.communication-events]

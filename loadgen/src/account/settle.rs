@@ -41,7 +41,7 @@ impl Settled {
 }
 
 /// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged. Gives up when nothing has
-/// arrived for `idle_limit`, or when stopped. Calls `progress` with the records that have arrived and those produced.
+/// arrived for `idle_limit`, with the error of a store that fails at that time, or when stopped. Calls `progress` with the records that have arrived and those produced.
 /// `letters_before` are the dead letters of earlier trials. The drive ended at `driven`: since then, its last answers and
 /// acknowledgements have been awaited.
 pub async fn settle(
@@ -54,16 +54,20 @@ pub async fn settle(
     let produced = acknowledged.iter().map(Totals::through_kafka).sum();
     let mut last_arrival = Instant::now();
     let mut settled = Settled { produced, arrived: 0, behind: produced, took: Duration::ZERO };
-    let (mut landed, mut dead_lettered, mut kafka_again) = (0, 0, Instant::now());
+    let (mut landed, mut dead_lettered, mut kafka_again, mut failed) = (0, 0, Instant::now(), None);
     let mut polls = tokio::time::interval(POLL_INTERVAL);
     loop {
         tokio::select! {
             _ = polls.tick() => {}
             () = stop.cancelled() => return Ok(settled),
         }
-        // A frozen store returns nothing, not even an error; that is no progress either. Each store is polled
-        // separately, so that an unavailable one does not hide the contents of the other.
-        landed = timeout(RESPONSE_TIMEOUT, count_rows(context)).await.unwrap_or(Ok(landed))?;
+        // A frozen store returns nothing, not even an error. Both are no progress, and may pass. Each store is polled separately,
+        // so that an unavailable one does not hide the contents of the other.
+        match timeout(RESPONSE_TIMEOUT, count_rows(context)).await {
+            Ok(Ok(rows)) => (landed, failed) = (rows, None),
+            Ok(Err(error)) => failed = Some(error),
+            Err(_) => {}
+        }
         if kafka_again <= Instant::now() {
             let letters = timeout(RESPONSE_TIMEOUT, letters_since(context, letters_before)).await;
             match letters {
@@ -80,7 +84,7 @@ pub async fn settle(
             progress(arrived, produced);
         }
         if settled.is_complete() || last_arrival.elapsed() > idle_limit {
-            return Ok(settled);
+            return failed.map_or(Ok(settled), Err);
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::usage::{MachineUsage, Usage};
 use crate::number::percent;
+use crate::target::redis::statistics;
 
 /// Interval between two samples of PostgreSQL's sessions.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -233,18 +234,9 @@ async fn elasticsearch(stores: &Stores) -> Read {
 }
 
 async fn redis(stores: &Stores) -> Read {
-    let mut counts = BTreeMap::new();
-    for node in &stores.redis.cache {
-        let mut connection = connect::redis_node("Redis (cache)", node).await.map_err(|error| error.to_string())?;
-        let info: String =
-            redis::cmd("INFO").arg("stats").query_async(&mut connection).await.map_err(|error| error.to_string())?;
-        for name in ["evicted_keys", "rejected_connections"] {
-            let value =
-                info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse::<u64>().ok());
-            *counts.entry(name.to_owned()).or_insert(0) += value.unwrap_or_default();
-        }
-    }
-    Ok(counts)
+    const NAMES: [&str; 2] = ["evicted_keys", "rejected_connections"];
+    let counts = statistics(stores, NAMES).await.map_err(|error| error.to_string())?;
+    Ok(NAMES.iter().map(|name| (*name).to_owned()).zip(counts).collect())
 }
 
 /// A resource, and how close to its end it was.

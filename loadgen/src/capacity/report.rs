@@ -174,6 +174,7 @@ mod tests {
             seconds: 60.0,
             outcome,
             is_decisive,
+            has_landed: true,
             reasons: vec![format!("{outcome:?} at {factor}")],
             slos: vec!["lookup".to_owned()],
             questions: 60.0,

@@ -49,6 +49,7 @@ pub async fn search(
                 observer.step_finished(&format!("{}: {}", plan.subject, report.conclusion()));
                 return Ok(report);
             }
+            Next::Try(..) if taken.last().is_some_and(|step| !step.has_landed) => return Err(TrialError::Unsettled),
             Next::Try(factor, hold) => {
                 let length = if hold == Hold::Confirm { plan.confirm } else { plan.hold };
                 let purpose = if hold == Hold::Confirm { "confirming" } else { "trying" };

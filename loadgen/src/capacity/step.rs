@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::monitor::{Monitor, Observed, merges};
 use super::scaling::Point;
 use super::search::{Hold, Outcome};
-use super::subject::Subject;
+use super::subject::{LENGTHENED, Subject};
 use crate::account::Settled;
 use crate::drive::Driven;
 use crate::load::LoadError;
@@ -25,9 +25,6 @@ use crate::verdict::{Findings, Overall, Validity, Verdict};
 
 /// Seconds in which the records of a step must land: the age at which a batch is sealed, twice.
 const LANDING: Duration = Duration::from_mins(1);
-/// How often an undecided step is repeated at twice the length. An undecided confirming hold is not: it is long already, and
-/// a rate a step lower is decided sooner than the same one.
-const LENGTHENED: u32 = 2;
 /// Longest wait for ClickHouse's merges after a step; they never end on busy tables.
 const MERGING: Duration = Duration::from_secs(30);
 /// Interval between two looks at the merges.
@@ -50,6 +47,8 @@ pub struct Step {
     pub outcome: Outcome,
     /// Whether the search goes by it: of an undecided step and its longer repeats, it goes by one.
     pub is_decisive: bool,
+    /// Whether everything that it wrote landed, so that it could be removed before the next step.
+    pub has_landed: bool,
     /// Why it did not pass, a sentence each.
     pub reasons: Vec<String>,
     /// Names of the SLOs that it missed or could not decide.
@@ -133,7 +132,8 @@ impl Steps<'_> {
         // Without a worker every later rate would fail too, and say nothing about the stores.
         alive().map_err(TrialError::Worker)?;
         let settled = trial.settle(&driven).await?;
-        if let Some(settled) = settled {
+        // Before the first look, the last answers of the drive were awaited.
+        if let Some(settled) = settled.filter(|settled| settled.behind > 0) {
             (observed.lag, observed.landed_after) = (settled.behind, settled.took.as_secs_f64());
         }
         settled.and_then(too_late).into_iter().for_each(|late| trial.fail(late));
@@ -142,7 +142,8 @@ impl Steps<'_> {
             // Its differences are failures of the trial.
             drop(Box::pin(trial.account(&driven)).await?);
         }
-        if settled.is_some_and(|settled| settled.is_complete()) {
+        let has_landed = settled.is_some_and(|settled| settled.is_complete());
+        if has_landed {
             self.session.restore(self.stop).await.map_err(|error| match error {
                 LoadError::Stopped => TrialError::Stopped,
                 error => TrialError::Restore(error),
@@ -150,7 +151,8 @@ impl Steps<'_> {
         }
         wait_for_merges(stores, names, self.stop).await;
         let point = point(self.subject, &driven, scenario.duration);
-        Ok(step((number, factor, hold), &scenario, trial.findings(&driven), (&driven, point), observed))
+        let made = step((number, factor, hold), &scenario, trial.findings(&driven), (&driven, point), observed);
+        Ok(Step { has_landed, ..made })
     }
 }
 
@@ -162,7 +164,7 @@ fn too_late(settled: Settled) -> Option<String> {
     }
     let took = settled.took.as_secs_f64();
     let limit = exact_duration(LANDING);
-    (settled.took > LANDING).then(|| {
+    (settled.behind > 0 && settled.took > LANDING).then(|| {
         format!("the last record landed {took:.0} s after the drive, and the limit is {limit}: ingest does not keep up")
     })
 }
@@ -230,6 +232,7 @@ fn step(
         seconds,
         outcome,
         is_decisive: true,
+        has_landed: true,
         slos,
         questions: scenario.probes.values().sum(),
         records: records as f64 / written_in,
@@ -272,6 +275,7 @@ mod tests {
     fn records_that_land_late_or_never_fail_a_step() {
         let settled =
             |arrived, seconds| Settled { produced: 10, arrived, behind: 5, took: Duration::from_secs(seconds) };
+        assert_eq!(too_late(Settled { behind: 0, ..settled(10, 75) }), None, "only the last answers took so long");
         assert_eq!(too_late(settled(10, 31)), None);
         insta::assert_snapshot!(too_late(settled(10, 75)).unwrap(), @"the last record landed 75 s after the drive, and the limit is 1 min: ingest does not keep up");
         insta::assert_snapshot!(too_late(settled(7, 5)).unwrap(), @"3 records never landed, nor were they dead-lettered");

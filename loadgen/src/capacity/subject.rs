@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::question::{Question, Store};
-use crate::scenario::{Availability, Pace, Scenario, Slo, Undecided};
+use crate::scenario::{Availability, Pace, Scenario, Slo, Undecided, exact_duration, never_passes};
 
 /// What a search scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,12 @@ pub enum Subject {
     /// The communications with what follows them.
     Writes,
 }
+
+/// How often an undecided step is repeated, each time for twice as long. An undecided confirming hold is not: it is long
+/// already, and a rate a step lower is decided sooner than the same one.
+pub(super) const LENGTHENED: u32 = 2;
+/// The longest hold of a step, as a multiple of the first one.
+const LONGEST: u32 = 2_u32.pow(LENGTHENED);
 
 /// Why a scenario has no capacity to search for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +49,16 @@ pub enum Unsearchable {
         window: Duration,
         /// The length of a step.
         hold: Duration,
+    },
+    /// No step decides an SLO, whatever the stores do.
+    #[error("the SLO {reason}, where a rate is held for {}; choose a longer {option}", exact_duration(*held))]
+    Undecidable {
+        /// Why it can't pass.
+        reason: String,
+        /// How long a rate is held at most.
+        held: Duration,
+        /// The option that says how long.
+        option: &'static str,
     },
     /// No SLO judges what would be scaled.
     #[error("it asks {0} nothing; choose another --of")]
@@ -71,11 +87,17 @@ impl Subject {
         }
     }
 
-    /// Checks that a search of a scenario can end with a rate.
+    /// Checks that a search of a scenario can end with a rate. It begins at the factor `first`; steps hold a rate for `hold`,
+    /// and the last one for `confirm`.
     ///
     /// # Errors
     /// [`Unsearchable`].
-    pub fn check(self, scenario: &Scenario, hold: Duration) -> Result<(), Unsearchable> {
+    pub fn check(
+        self,
+        scenario: &Scenario,
+        first: f64,
+        (hold, confirm): (Duration, Duration),
+    ) -> Result<(), Unsearchable> {
         if scenario.slos.is_empty() {
             return Err(Unsearchable::NoSlo);
         }
@@ -86,10 +108,18 @@ impl Subject {
         if let Some((slo, window)) = windows.filter(|(_, window)| *window > hold).max_by_key(|(_, window)| *window) {
             return Err(Unsearchable::Window { slo: slo.name.clone(), window, hold });
         }
-        match self {
-            Self::Questions(store) if !is_asked(scenario, store) => Err(Unsearchable::NotAsked(self)),
-            _ => Ok(()),
+        if let Self::Questions(store) = self
+            && !is_asked(scenario, store)
+        {
+            return Err(Unsearchable::NotAsked(self));
         }
+        for (held, option) in [(hold * LONGEST, "--hold"), (confirm, "--confirm")] {
+            let step = self.step(scenario, first, held);
+            if let Some(never) = step.slos.iter().find_map(|slo| never_passes(&step, slo)) {
+                return Err(Unsearchable::Undecidable { reason: never.reason, held, option });
+            }
+        }
+        Ok(())
     }
 
     /// Whether the rate of a question is scaled.
@@ -169,13 +199,20 @@ mod tests {
     #[test]
     fn a_scenario_that_can_not_fail_or_offers_no_rate_is_refused() {
         let (smoke, minute) = (smoke(), Duration::from_mins(1));
-        assert_eq!(Subject::Mix.check(&smoke, minute), Ok(()));
-        let error = |scenario: &Scenario, subject: Subject| subject.check(scenario, minute).unwrap_err().to_string();
+        assert_eq!(Subject::Mix.check(&smoke, 1.0, (minute, minute)), Ok(()));
+        let error = |scenario: &Scenario, subject: Subject| {
+            subject.check(scenario, 1.0, (minute, minute)).unwrap_err().to_string()
+        };
         insta::assert_snapshot!(error(&Scenario { slos: Vec::new(), ..smoke.clone() }, Subject::Mix), @"it has no SLO, so no rate can fail; add an [[slo]]");
         let mut windowed = smoke.clone();
         let search = windowed.slos.iter_mut().find(|slo| slo.name == "search").unwrap();
         search.in_every = Some(Duration::from_mins(2));
         insta::assert_snapshot!(error(&windowed, Subject::Mix), @"the SLO search must hold in every 120s, and a step holds its rate for 60s; choose a longer --hold");
+        let mut stalls = smoke.clone();
+        stalls.slos[0].longest_stall = Some(Duration::from_secs(2));
+        insta::assert_snapshot!(Subject::Mix.check(&stalls, 1.0, (minute, minute)).unwrap_err(), @r#"the SLO "customer-lookup" can never pass: to exclude stalls of 2 s takes 118 s, and 1 min are judged, where a rate is held for 1 min; choose a longer --confirm"#);
+        let short = Duration::from_secs(15);
+        insta::assert_snapshot!(Subject::Mix.check(&smoke, 0.5, (short, short)).unwrap_err(), @r#"the SLO "analytics" can never pass: it will get about 56 samples, and a PASS needs at least 59, where a rate is held for 15 s; choose a longer --confirm"#);
         let mut unasked = smoke.clone();
         unasked.probes.retain(|question, _| question.store() != Store::Elasticsearch);
         insta::assert_snapshot!(error(&unasked, Subject::Questions(Store::Elasticsearch)), @"it asks elasticsearch nothing; choose another --of");

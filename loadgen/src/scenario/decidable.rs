@@ -10,39 +10,47 @@ use crate::binomial::min_samples;
 /// Keeps a mistake for each SLO that can never pass.
 pub(super) fn decidable(scenario: &Scenario, raw: &[raw::Slo], source: &Source) {
     for slo in &scenario.slos {
-        if let Some((at, message)) =
+        if let Some((at, NeverPasses { reason, remedy })) =
             raw.iter().find(|raw| *raw.name.as_ref() == slo.name).zip(never_passes(scenario, slo))
         {
-            source.keep::<()>(Err(source.wrong(&at.name, "slo", message)));
+            source.keep::<()>(Err(source.wrong(&at.name, "slo", format!("{reason}; {remedy}"))));
         }
     }
 }
 
-fn never_passes(scenario: &Scenario, slo: &Slo) -> Option<String> {
+/// Why no run can pass an SLO, and what to change in the scenario.
+pub(crate) struct NeverPasses {
+    pub(crate) reason: String,
+    remedy: String,
+}
+
+/// Whether no run of a scenario can pass an SLO of it.
+pub(crate) fn never_passes(scenario: &Scenario, slo: &Slo) -> Option<NeverPasses> {
     let name = &slo.name;
     let produced = scenario.planned_event_rate(slo);
     if let Some(least) = slo.at_least.filter(|&least| produced < least) {
-        return Some(format!(
-            "\"{name}\" can never pass: about {produced:.0} events/s are planned, and it demands {least:.0}; raise \
-             `drive.communications`, or lower `slo.at_least`"
-        ));
+        let reason =
+            format!("\"{name}\" can never pass: about {produced:.0} events/s are planned, and it demands {least:.0}");
+        return Some(NeverPasses {
+            reason,
+            remedy: "raise `drive.communications`, or lower `slo.at_least`".to_owned(),
+        });
     }
     let judged = scenario.judged_over(slo);
     let needed = min_samples(slo.allowed(produced), slo.alpha);
     if let Some(stall) = slo.longest_stall.filter(|stall| *stall * needed as u32 > judged) {
         let [stall, drive, needed] = [stall, judged, stall * needed as u32].map(exact_duration);
-        return Some(format!(
-            "\"{name}\" can never pass: to exclude stalls of {stall} takes {needed}, and {drive} are judged; replay in more \
-             time, or lower `slo.longest_stall`"
-        ));
+        let reason =
+            format!("\"{name}\" can never pass: to exclude stalls of {stall} takes {needed}, and {drive} are judged");
+        return Some(NeverPasses { reason, remedy: "replay in more time, or lower `slo.longest_stall`".to_owned() });
     }
     let planned = scenario.planned_samples_of_window(slo);
     let window = if slo.in_every.is_some() { " in each window" } else { "" };
     let advice = slo.of.how_to_get_more_samples();
-    (planned < needed).then(|| {
-        format!(
-            "\"{name}\" can never pass: it will get about {planned} samples{window}, and a PASS needs at least {needed}; \
-             {advice}, replay in more time, or lower `slo.objective`"
-        )
+    (planned < needed).then(|| NeverPasses {
+        reason: format!(
+            "\"{name}\" can never pass: it will get about {planned} samples{window}, and a PASS needs at least {needed}"
+        ),
+        remedy: format!("{advice}, replay in more time, or lower `slo.objective`"),
     })
 }

@@ -45,6 +45,20 @@ impl Cluster {
     }
 }
 
+/// Counters of `INFO stats`, summed over the nodes of the cache that are configured.
+pub(crate) async fn statistics<const N: usize>(stores: &Stores, names: [&str; N]) -> Result<[u64; N], QueryError> {
+    let mut sums = [0; N];
+    for node in &stores.redis.cache {
+        let mut connection = connect::redis_node("Redis (cache)", node).await?;
+        let info: String = redis::cmd("INFO").arg("stats").query_async(&mut connection).await?;
+        for (name, sum) in names.iter().zip(&mut sums) {
+            let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok());
+            *sum += value.unwrap_or(0);
+        }
+    }
+    Ok(sums)
+}
+
 /// A command with values in place of its parameters.
 pub(crate) fn command(text: &str, values: &[(&str, &str)]) -> redis::Cmd {
     let mut command = redis::Cmd::new();
