@@ -1,8 +1,8 @@
 //! Population, plan, open-loop drive, measurement, verdict and account.
 //!
 //! # Layout: each module imports only modules above it
-//! - `binomial`, `fault`, [`number`], `parallel`: the exact test of a proportion; faults of the generator, injected for tests;
-//!   numbers as people read them; work on all processors
+//! - `binomial`, `fault`, `files`, [`number`], `parallel`: the exact test of a proportion; faults of the generator, injected for
+//!   tests; files that a user names; numbers as people read them; work on all processors
 //! - [`target`]: clients of the stores that answer questions
 //! - [`population`]: tenants, customers and their records, a pure function of the seed
 //! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
@@ -30,6 +30,7 @@ pub mod compare;
 pub mod custom;
 pub mod drive;
 mod fault;
+mod files;
 pub mod load;
 pub mod measure;
 pub mod metrics;

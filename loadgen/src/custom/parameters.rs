@@ -101,7 +101,7 @@ impl Rows {
 fn listed(question: &CustomQuestion, (name, source): Parameter<'_>) -> Result<Values, CustomError> {
     match source {
         Source::Values(values) => Ok(values.clone()),
-        Source::Csv { file, column } => read_csv(file.as_ref(), column)
+        Source::Csv { file, column, .. } => read_csv(file.as_ref(), column)
             .map_err(|message| CustomError::refused(question, format!("{file}: {message}")).of_parameter(name)),
         Source::Query { .. } | Source::Table { .. } => Ok(Values::new()),
     }

@@ -81,9 +81,16 @@ impl Command {
             .await
             .map_err(|error| CustomError::query(question, error))?;
         let flags = flags(&info).ok_or_else(|| refused(format!("Redis knows no command {name}; correct it")))?;
-        if !flags.iter().any(|flag| flag == "readonly") || flags.iter().any(|flag| flag == "write") {
+        let has = |wanted: &str| flags.iter().any(|flag| flag == wanted);
+        // PFCOUNT is flagged as a read, and stores what it counted.
+        if !has("readonly") || has("write") || has("may_replicate") {
             return Err(refused(format!(
                 "{name} is not a read by the flags of COMMAND INFO, and a question never writes; ask with a command that is"
+            )));
+        }
+        if has("blocking") {
+            return Err(refused(format!(
+                "{name} may block the connection that all questions share; ask with a command that answers at once"
             )));
         }
         let upper = name.to_ascii_uppercase();

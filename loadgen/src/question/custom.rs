@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use expectation::{Expected, Rows};
 pub use name::Custom;
-pub use parameters::{Source, Values, read_csv};
+pub use parameters::{Source, Values, digest, read_csv};
 pub use statement::{Piece, Statement, StatementError};
 
 /// A question of a scenario's own.

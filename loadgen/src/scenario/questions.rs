@@ -7,7 +7,7 @@ use super::error::ScenarioError;
 use super::names::{name, unknown};
 use super::raw::{self, Raw, Text};
 use super::source::Source;
-use crate::question::custom::{self, Custom, CustomQuestion, Expected, Rows, Statement, read_csv};
+use crate::question::custom::{self, Custom, CustomQuestion, Expected, Rows, Statement, digest, read_csv};
 use crate::question::{Question, Store};
 
 /// The questions. One with a mistake stands for its name, so that what asks it is no second mistake.
@@ -155,9 +155,9 @@ fn parameter(
         (Some(_), None, None, None) => Err(source.wrong(at, KEY, "`values` is empty; add at least one")),
         (None, Some(csv), None, None) => {
             let (path, column) = (source.path(csv.span(), csv.as_ref()), column()?);
-            read_csv(&path, &column)
+            let values = read_csv(&path, &column)
                 .map_err(|message| source.wrong(csv, KEY, format!("{}: {message}", path.display())))?;
-            Ok(custom::Source::Csv { file: path.display().to_string(), column })
+            Ok(custom::Source::Csv { file: path.display().to_string(), column, digest: digest(&values) })
         }
         (None, None, Some(text), None) => {
             let store = source_store(from.as_ref(), store, (at, KEY), source)?;

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
+use xxhash_rust::xxh64::Xxh64;
 
+use crate::files;
 use crate::question::Store;
 
 /// Maximum number of values of a parameter.
@@ -25,6 +27,9 @@ pub enum Source {
         file: String,
         /// The name in the header.
         column: String,
+        /// [`digest`] of the values: files of that name on two machines may differ.
+        #[serde(default)]
+        digest: String,
     },
     /// A column of a query's result.
     Query {
@@ -74,13 +79,23 @@ impl Source {
 /// The values of one parameter.
 pub type Values = Vec<String>;
 
+/// A digest (XXH64) of values in their order.
+pub fn digest(values: &[String]) -> String {
+    let mut digest = Xxh64::new(0);
+    for value in values {
+        digest.update(&(value.len() as u64).to_le_bytes());
+        digest.update(value.as_bytes());
+    }
+    format!("{:016x}", digest.digest())
+}
+
 /// The values of a column of a CSV file. The error fits after the name of the file.
 pub fn read_csv(file: &Path, column: &str) -> Result<Values, String> {
     let broken = |error: csv::Error| match error.kind() {
         csv::ErrorKind::Io(error) => format!("{error}; name an existing file"),
         _ => format!("it is not CSV: {error}"),
     };
-    let mut reader = csv::Reader::from_path(file).map_err(broken)?;
+    let mut reader = csv::Reader::from_reader(files::open(file).map_err(|error| broken(error.into()))?);
     let header = reader.headers().map_err(broken)?.clone();
     let index = header.iter().position(|name| name == column).ok_or_else(|| {
         let known: Vec<&str> = header.iter().collect();

@@ -57,7 +57,7 @@ pub enum StatementError {
     #[error("it has a parameter by its number; write one by its name, such as $customer")]
     Numbered,
     /// Text between dollar signs.
-    #[error("it has a text in dollar signs; write it in single quotes")]
+    #[error("it has a text in dollar signs; write it in single quotes, and the name of a parameter in ASCII")]
     DollarQuote,
 }
 
@@ -70,11 +70,47 @@ const WRITE_WORDS: [&str; 13] = [
     "INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "TRUNCATE", "CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "COPY",
     "CALL",
 ];
-/// Functions that make the later transactions of a session write, or that run a text as SQL, which could. They are refused in
-/// quotes as well, since these don't keep them from being called.
-const UNSAFE_FUNCTIONS: [&str; 3] = ["SET_CONFIG", "TS_STAT", "TS_REWRITE"];
+/// Functions that make the later transactions of a session write, that run a text as SQL, which could, or that change something
+/// although the transaction is read-only, in some version of PostgreSQL. They are refused in quotes as well, since these don't
+/// keep them from being called.
+const UNSAFE_FUNCTIONS: [&str; 16] = [
+    "SET_CONFIG",
+    "TS_STAT",
+    "TS_REWRITE",
+    "CONNECTBY",
+    "XPATH_TABLE",
+    "LO_CREAT",
+    "LO_CREATE",
+    "LO_FROM_BYTEA",
+    "LO_PUT",
+    "LO_UNLINK",
+    "LO_IMPORT",
+    "LO_EXPORT",
+    "LO_TRUNCATE",
+    "LO_TRUNCATE64",
+    "LOWRITE",
+    "PG_NOTIFY",
+];
 /// What the names of other such functions begin with.
-const UNSAFE_FAMILIES: [&str; 4] = ["QUERY_TO_XML", "CURSOR_TO_XML", "DBLINK", "CROSSTAB"];
+const UNSAFE_FAMILIES: [&str; 17] = [
+    "QUERY_TO_XML",
+    "CURSOR_TO_XML",
+    "DBLINK",
+    "CROSSTAB",
+    "PG_ADVISORY_",
+    "PG_TRY_ADVISORY_",
+    "PG_LOGICAL_",
+    "PG_REPLICATION_",
+    "PG_CREATE_",
+    "PG_COPY_",
+    "PG_DROP_",
+    "PG_STAT_RESET",
+    "PG_SWITCH_",
+    "PG_RELOAD_",
+    "PG_ROTATE_",
+    "PG_CANCEL_",
+    "PG_TERMINATE_",
+];
 /// The word with which ClickHouse's answer would change its form; the client chooses it.
 const FORMAT: &str = "FORMAT";
 
@@ -188,7 +224,8 @@ fn token(text: &str, is_postgres: bool) -> Result<(Token<'_>, &str), StatementEr
         Some('/') if text.starts_with("/*") => other(comment(text)?),
         Some(';') => Err(StatementError::Several),
         Some('$') if is_postgres => match (name(1), &text[1 + name(1).len()..]) {
-            (_, after) if after.starts_with('$') => Err(StatementError::DollarQuote),
+            // The tag of such a text may have letters that a parameter's name has not.
+            (_, after) if after.starts_with(|c: char| c == '$' || !c.is_ascii()) => Err(StatementError::DollarQuote),
             ("", after) if after.starts_with(|c: char| c.is_ascii_digit()) => Err(StatementError::Numbered),
             ("", _) => other(1),
             (name, after) => Ok((Token::Parameter(name), after)),
@@ -279,6 +316,13 @@ mod tests {
             "SELECT 1; DELETE FROM t",
             "SELECT 'a\\'; DELETE FROM t; --'",
             "SELECT $$ $$",
+            "SELECT $é$'$é$, set_config('default_transaction_read_only', 'off', false) --'",
+            "SELECT $aé$'$aé$, set_config('default_transaction_read_only', 'off', false) --'",
+            "SELECT * FROM connectby('t, (SELECT set_config(''default_transaction_read_only'', ''off'', false)) x', 'a', 'b', '1', 0)",
+            "SELECT lo_from_bytea(0, 'x')",
+            "SELECT pg_notify('orders', 'x')",
+            "SELECT pg_logical_emit_message(false, 'a', 'b')",
+            "SELECT pg_advisory_lock(1)",
             "SELECT 1 -- a\rDELETE FROM t",
             "SELECT 1 `; DELETE FROM t; SELECT `2",
             "SELECT set_config('default_transaction_read_only', 'off', false)",
@@ -308,6 +352,7 @@ mod tests {
     fn words_of_writes_in_quotes_are_texts_and_names() {
         assert!(parse(Store::Postgres, "SELECT \"update\", 'delete; it''s' FROM t").is_ok());
         assert!(parse(Store::Postgres, "SELECT 1 FROM t WHERE name = 'set_config'").is_ok());
+        assert!(parse(Store::Postgres, "SELECT lo_orderdate, pg_size_pretty(1) FROM t WHERE price = 5").is_ok());
         assert!(parse(Store::Postgres, "SELECT ts_status, u & 'b' /* a comment */ FROM t").is_ok());
         assert!(parse(Store::Postgres, "TABLE t").is_ok() && parse(Store::Postgres, "values (1)").is_ok());
     }
