@@ -183,9 +183,15 @@ impl Meeting {
 
     /// Refuses a second process of the same shard.
     async fn claim_place(&self) -> Result<(), ShardsError> {
-        let field = format!("joined:{}", self.shard.number());
-        let is_first: bool = self.connection.clone().hset_nx(&self.key, field, self.run()).await?;
-        if is_first { Ok(()) } else { Err(ShardsError::Taken(self.shard)) }
+        let (field, own) = (format!("joined:{}", self.shard.number()), Uuid::new_v4().to_string());
+        let taken_by: String = retried(async || {
+            let mut connection = self.connection.clone();
+            let _: bool = connection.hset_nx(&self.key, &field, &own).await?;
+            // The place is this process's also if only the answer of an earlier attempt was lost.
+            Ok(connection.hget(&self.key, &field).await?)
+        })
+        .await?;
+        if taken_by == own { Ok(()) } else { Err(ShardsError::Taken(self.shard)) }
     }
 
     /// The shard.
@@ -204,21 +210,23 @@ impl Meeting {
         self.say("ready", "true").await?;
         if self.shard.is_first() {
             self.wait_for_all("ready", READY_WITHIN, "get ready").await?;
-            let at = chrono::Utc::now() + START_AFTER;
-            let _: () = self.connection.clone().hset(&self.key, START, at.timestamp_millis()).await?;
+            retried(async || {
+                let at = chrono::Utc::now() + START_AFTER;
+                // The first one that arrives counts: other shards may have read it.
+                let _: bool = self.connection.clone().hset_nx(&self.key, START, at.timestamp_millis()).await?;
+                Ok(())
+            })
+            .await?;
         }
         let at = self.wait_for(START, POLL).await?;
         let at: i64 = serde_json::from_str(&at).map_err(ShardsError::Unreadable)?;
-        let left = at - chrono::Utc::now().timestamp_millis();
-        if left < 0 {
-            return Err(ShardsError::Late { shard: self.shard, millis: left.unsigned_abs() });
-        }
-        let skew = self.skew().await?;
+        let skew = retried(async || self.skew().await).await?;
         if skew.unsigned_abs() > MAX_SKEW.as_millis() as u64 {
             return Err(ShardsError::Skewed { shard: self.shard, millis: skew });
         }
         let left = at - chrono::Utc::now().timestamp_millis();
-        sleep(Duration::from_millis(left.max(0).unsigned_abs())).await;
+        let late = || ShardsError::Late { shard: self.shard, millis: left.unsigned_abs() };
+        sleep(Duration::from_millis(left.try_into().map_err(|_| late())?)).await;
         Ok(())
     }
 
@@ -260,13 +268,7 @@ impl Meeting {
     }
 
     async fn say(&self, what: &str, value: &str) -> Result<(), ShardsError> {
-        let deadline = Instant::now() + SAID_WITHIN;
-        loop {
-            match self.try_to_say(what, value).await {
-                Err(ShardsError::Redis(_)) if Instant::now() < deadline => sleep(SLOW_POLL).await,
-                said => return said,
-            }
-        }
+        retried(async || self.try_to_say(what, value).await).await
     }
 
     async fn try_to_say(&self, what: &str, value: &str) -> Result<(), ShardsError> {
@@ -310,6 +312,17 @@ impl Meeting {
                 return Err(ShardsError::Missing { missing, of: self.shard.of(), doing, waited: within });
             }
             sleep(POLL).await;
+        }
+    }
+}
+
+/// Tries again for a while if Redis fails.
+async fn retried<T>(mut attempt: impl AsyncFnMut() -> Result<T, ShardsError>) -> Result<T, ShardsError> {
+    let deadline = Instant::now() + SAID_WITHIN;
+    loop {
+        match attempt().await {
+            Err(ShardsError::Redis(_)) if Instant::now() < deadline => sleep(POLL).await,
+            ended => return ended,
         }
     }
 }
