@@ -32,17 +32,22 @@ const PREFIX: &str = "sluice_loadgen";
 /// The newest snapshot of a drive, for those who export it.
 #[derive(Debug)]
 pub struct Metrics {
-    started: SystemTime,
+    /// Start of the newest drive, from which its counters count.
+    started: Mutex<SystemTime>,
     newest: Mutex<Arc<Progress>>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { started: SystemTime::now(), newest: Mutex::default() }
+        Self { started: Mutex::new(SystemTime::now()), newest: Mutex::default() }
     }
 }
 
 impl Metrics {
+    fn started(&self) -> SystemTime {
+        *lock(&self.started)
+    }
+
     fn families(&self) -> Vec<Family> {
         let newest = Arc::clone(&lock(&self.newest));
         family::families(&newest)
@@ -60,7 +65,9 @@ impl Observer for Metrics {
 
     fn loaded(&self, _: &str, _: u64) {}
 
-    fn drive_started(&self) {}
+    fn drive_started(&self) {
+        *lock(&self.started) = SystemTime::now();
+    }
 
     fn driving(&self, now: &Arc<Progress>) {
         *lock(&self.newest) = Arc::clone(now);

@@ -252,8 +252,9 @@ fn slos(a: &[Report], b: &[Report], margin: f64) -> Vec<Measured> {
 /// The share that exceeds the limit of an SLO; `None` if the run does not judge it with the same limit.
 fn exceeding(report: &Report, slo: &Slo) -> Option<Observed> {
     let same = |judged: &&Judged| {
-        let Slo { name, questions, tenants, users, within, .. } = &judged.slo;
-        (name, questions, tenants, users, within) == (&slo.name, &slo.questions, &slo.tenants, &slo.users, &slo.within)
+        let Slo { name, of, questions, tenants, users, within, .. } = &judged.slo;
+        (name, of, questions, tenants, users, within)
+            == (&slo.name, &slo.of, &slo.questions, &slo.tenants, &slo.users, &slo.within)
     };
     let judged = report.findings.slos.iter().find(same)?;
     // The effective sample may be that of one window: in the whole drive, as many samples count as one.

@@ -63,7 +63,7 @@ impl Otlp {
     }
 
     async fn push(&self, metrics: &Metrics) -> reqwest::Result<()> {
-        let body = request(metrics.families(), metrics.started, SystemTime::now());
+        let body = request(metrics.families(), metrics.started(), SystemTime::now());
         let response = self.client.post(self.url.clone()).json(&body).send().await?;
         response.error_for_status().map(drop)
     }

@@ -8,10 +8,10 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::contents::Report;
-use super::wording::{availability_name, objective, verdict, word};
-use crate::number::percent;
+use super::wording::{availability_name, conclusion, objective, verdict, word};
+use crate::number::{counted, percent};
 use crate::scenario::Undecided;
-use crate::verdict::{Proportion, Validity, Verdict};
+use crate::verdict::{Findings, Overall, Proportion, Validity, Verdict};
 
 /// What a test case shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,12 +136,19 @@ fn cases(report: &Report) -> Vec<Case> {
         name: format!("{}: {} succeed", availability_name(one), percent(one.objective)),
         outcome: judged(&one.test, one.undecided),
     });
-    let failures = &findings.failures;
+    let account = if report.account.is_some() { "every record is accounted for, " } else { "" };
+    let failures = failures(findings);
     let account = Case {
         class: "run",
-        name: "every record is accounted for, every answer is right, no process died".to_owned(),
+        name: format!("{account}every answer is right, no process died"),
         outcome: if failures.is_empty() { Outcome::Passed } else { Outcome::Failed("FAIL", failures.join("\n")) },
     };
+    let without = findings.slos.is_empty().then(|| Case {
+        class: "slo",
+        name: "the scenario has an SLO".to_owned(),
+        outcome: Outcome::Undecided("INCONCLUSIVE", conclusion(report)),
+    });
+    let without = without.filter(|_| findings.overall() == Overall::Inconclusive);
     let generator = Case {
         class: "run",
         name: "the generator kept up".to_owned(),
@@ -150,7 +157,14 @@ fn cases(report: &Report) -> Vec<Case> {
             Validity::Invalid(reasons) => Outcome::Undecided("INVALID", reasons.join("\n")),
         },
     };
-    slos.chain(availability).chain([account, generator]).collect()
+    slos.chain(without).chain(availability).chain([account, generator]).collect()
+}
+
+/// What no latency outweighs, however the generator fared. Wrong answers to what an SLO judges are among its counts.
+fn failures(findings: &Findings) -> Vec<String> {
+    let wrong = findings.slos.iter().filter(|one| one.counts.wrong > 0);
+    let wrong = wrong.map(|one| format!("{}: {}", one.slo.name, counted(one.counts.wrong, "wrong answer")));
+    findings.failures.iter().cloned().chain(wrong).collect()
 }
 
 fn pairs<'a>(attributes: &'a [(&'a str, String)]) -> impl Iterator<Item = (&'a str, &'a str)> {

@@ -1,10 +1,12 @@
 //! Reads reports back. A report of another version is refused rather than guessed at, and nothing is written.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::contents::{Report, VERSION};
+use crate::files;
 
 /// Name of the report in the folder of its run.
 pub const FILE_NAME: &str = "report.json";
@@ -65,10 +67,10 @@ struct Versioned {
 /// Reads the report in a file, or in the folder of a run.
 pub fn read(path: &Path) -> Result<Report, ReadError> {
     let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(cause) => return Err(ReadError::Unreadable { path, cause }),
-    };
+    let mut text = Vec::new();
+    if let Err(cause) = files::open(&path).and_then(|mut file| file.read_to_end(&mut text)) {
+        return Err(ReadError::Unreadable { path, cause });
+    }
     // A newer report may have another form, so its version is read alone and first.
     let parsed = serde_json::from_slice(&text).and_then(|Versioned { version }| {
         let is_current = version == VERSION;

@@ -105,10 +105,10 @@ fn connections(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     });
     let (waited, question) = short.max()?;
     let waited = brief_duration(waited);
+    // Only clients of PostgreSQL wait for one; questions to other stores wait where they ask it as well.
     Some(format!(
         "half of the probes of {question} waited more than {waited} for a connection of the generator, although the store \
-         answers in time: raise `connections.{}` of the scenario",
-        question.store().as_str()
+         answers in time: raise `connections.postgres` of the scenario"
     ))
 }
 

@@ -20,7 +20,11 @@ pub(super) fn section(report: &Report) -> Markup {
                 }
                 (ledgers(account))
             } @else {
-                p.note { "Nothing was written, so there is no account." }
+                p.note {
+                    @if report.run.shard.is_some() {
+                        "The first shard accounts for what all of them wrote."
+                    } @else { "Nothing was written, so there is no account." }
+                }
             }
         }
     }

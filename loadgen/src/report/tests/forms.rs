@@ -66,6 +66,26 @@ fn an_invalid_run_fails_no_store_in_junit() {
 }
 
 #[test]
+fn wrong_answers_fail_a_case_in_junit_even_if_the_generator_was_at_fault() {
+    let mut report = report(12, 0);
+    report.findings.validity = crate::verdict::Validity::Invalid(vec!["late".to_owned()]);
+    report.findings.slos[1].counts.wrong = 3;
+    let xml = report.render(Format::Junit).unwrap();
+    let failure = format!("{}: 3 wrong answers", report.findings.slos[1].slo.name);
+    assert_eq!(attributes(&xml, "failure", "message"), [failure]);
+}
+
+#[test]
+fn a_run_without_an_slo_is_no_success_in_junit() {
+    let mut report = report(12, 0);
+    report.findings.slos.clear();
+    report.verdict = report.findings.overall();
+    assert_eq!(report.verdict, Overall::Inconclusive);
+    let xml = report.render(Format::Junit).unwrap();
+    assert_eq!(attributes(&xml, "error", "type"), ["INCONCLUSIVE"]);
+}
+
+#[test]
 fn the_summary_is_short() {
     insta::assert_snapshot!(report(1_000, 0).render(Format::Markdown).unwrap());
     let mut bad = hostile();
