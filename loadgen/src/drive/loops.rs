@@ -23,7 +23,7 @@ use crate::custom::Clients;
 use crate::measure::DurationHistogram;
 use crate::question::Question;
 use crate::run_context::RunContext;
-use crate::scenario::{Access, Scenario};
+use crate::scenario::{Access, Scenario, Users};
 use crate::target::{QueryError, Targets};
 
 /// Probes per second that one loop asks at most, while there are more processors. A store's client takes about 50
@@ -54,8 +54,17 @@ pub(super) struct Running {
 /// Number of loops for the scenario's rates on this machine.
 fn count(scenario: &Scenario) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let rate: f64 = scenario.probes.values().sum();
-    ((rate / RATE_PER_LOOP).ceil() as usize).clamp(1, processors)
+    ((highest_rate(scenario) / RATE_PER_LOOP).ceil() as usize).clamp(1, processors)
+}
+
+/// A rate of questions that no stage exceeds. A calendar may, by its busiest hour.
+fn highest_rate(scenario: &Scenario) -> f64 {
+    let highest = |is_tenants: bool| {
+        let stages = scenario.stages.iter().filter(|stage| stage.tenant.is_some() == is_tenants);
+        stages.map(|stage| stage.probes.from.max(stage.probes.to)).fold(1.0, f64::max)
+    };
+    let at_a_rate = scenario.probes.values().sum::<f64>() * highest(false) * highest(true);
+    at_a_rate + scenario.users.iter().map(Users::highest_rate).sum::<f64>()
 }
 
 impl Loops {
@@ -73,12 +82,11 @@ impl Loops {
             let thread = builder.spawn(move || member.live((&stores, &names), opened, phases));
             let thread = thread.map_err(QueryError::Runtime)?;
             this.loops.push((commands, thread));
-            let Ok(opened) = is_open.await else { break };
+            let Ok(opened) = is_open.await else {
+                this.join();
+                unreachable!("a thread that did not say that it is open has panicked");
+            };
             opened?;
-        }
-        if this.loops.len() < loops {
-            this.join();
-            unreachable!("a thread that did not say that it is open has panicked");
         }
         Ok(this)
     }
@@ -197,5 +205,17 @@ impl Member {
         };
         let result = engine::run(&questions, &clock, (probes, users), outbox, (counts, all_started)).await;
         drop(ended.send(result));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_stage_decides_how_many_loops_ask() {
+        let burst = Scenario::parse(include_str!("../../../scenarios/burst.toml"), "burst.toml").unwrap();
+        let steady: f64 = burst.probes.values().sum();
+        assert!((highest_rate(&burst) / steady - 10.0).abs() < 1e-9, "{}", highest_rate(&burst));
     }
 }

@@ -45,6 +45,12 @@ pub enum LoadError {
     /// Redis returned an error.
     #[error("load Redis: {0}")]
     Redis(#[from] crate::target::QueryError),
+    /// The cache of Redis removed keys while it was loaded.
+    #[error(
+        "load Redis: its cache evicted {0} keys meanwhile, and some of those that were loaded may be gone; raise `maxmemory` of its \
+         nodes, or describe fewer customers"
+    )]
+    Evicted(u64),
     /// No store accepts records any more.
     #[error("load the stores: none has accepted a record for {} s; unfinished: {unfinished}; check with `sluice status` whether it still responds", STALL_LIMIT.as_secs())]
     Stalled {

@@ -15,7 +15,7 @@ use super::error::LoadError;
 use super::job::{Job, chunks};
 use crate::population::{Population, Tenant};
 use crate::target::QueryError;
-use crate::target::redis::Cluster;
+use crate::target::redis::{Cluster, statistics};
 
 pub(super) use contexts::CONTEXTS;
 pub(super) use recent::RECENT;
@@ -26,14 +26,23 @@ pub(super) use sessions::SESSIONS;
 const CHUNK: u64 = 1_000;
 /// Commands in flight; the connection pipelines them.
 const IN_FLIGHT: usize = 128;
+/// The counter of keys that a node has removed for lack of memory.
+const EVICTED: [&str; 1] = ["evicted_keys"];
 
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let cache = Cluster::cache(job.stores, job.names).await?;
     let state = Cluster::state(job.stores, job.names).await?;
+    let [evicted_before] = statistics(job.stores, EVICTED).await?;
     contexts::load(job, &cache).await?;
     recent::load(job, &cache).await?;
     series::load(job, &cache).await?;
-    sessions::load(job, &state).await
+    sessions::load(job, &state).await?;
+    // The cache may evict what it holds; the questions and the account expect all of what was loaded.
+    let [evicted] = statistics(job.stores, EVICTED).await?;
+    match evicted.saturating_sub(evicted_before) {
+        0 => Ok(()),
+        more => Err(LoadError::Evicted(more)),
+    }
 }
 
 /// Values of one kind: a range of indices for each tenant, and the value of an index.

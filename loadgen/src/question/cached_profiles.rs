@@ -23,6 +23,7 @@ FT.SEARCH $index @tenant_id:{$tenant}@portfolio:{$portfolio}@risk:{$risk}@is_act
 PARAMS 6 tenant $tenant_id portfolio $portfolio_name risk $risk_name
 NOCONTENT
 LIMIT 0 20
+TIMEOUT 600000
 DIALECT 2";
 
 /// The load caches the context of one in this many of a tenant's customers.

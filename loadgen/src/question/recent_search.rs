@@ -29,6 +29,7 @@ FT.SEARCH $index @tenant_id:{$tenant}@channel:{$channel}@language:{$language}@bo
 PARAMS 8 tenant $tenant_id channel $channel_name language $language_code word $search_word
 SORTBY created_ms DESC WITHSORTKEYS NOCONTENT
 LIMIT 0 20
+TIMEOUT 600000
 DIALECT 2";
 
 /// Copies a communication into the cache. `$key` is `recent:{communication_id}`, `$ttl` that of the key space, in seconds.

@@ -2,7 +2,6 @@
 //! on the command line. A later value replaces an earlier one of the same key; tables merge; arrays of tables are replaced
 //! as a whole. Every value keeps its position.
 
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 use super::error::ScenarioError;
 use super::raw::{Raw, explain};
 use super::source::{Part, Source};
+use crate::files;
 
 /// Files that may include one another in a row.
 const MAX_DEPTH: usize = 8;
@@ -33,17 +33,13 @@ pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
         (false, true) => "check that it is a text file that this user may read",
         (false, false) => "name an existing file",
     };
-    // A device may never end.
-    let is_device = path.metadata().is_ok_and(|found| found.file_type().is_char_device());
-    let text = if is_device { Err(std::io::ErrorKind::Unsupported.into()) } else { std::fs::read_to_string(path) };
-    let text = match text {
-        Ok(text) if text.trim().is_empty() => Err(std::io::ErrorKind::UnexpectedEof.into()),
-        read => read,
-    };
+    let text = files::open(path)
+        .and_then(std::io::read_to_string)
+        .and_then(|text| if text.trim().is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) });
     text.map_err(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::IsADirectory => advice.to_owned(),
-            std::io::ErrorKind::UnexpectedEof => "it is empty; see scenarios/smoke.toml for a valid file".to_owned(),
+            std::io::ErrorKind::UnexpectedEof => "it is empty; docs/scenarios.md says what to write".to_owned(),
             std::io::ErrorKind::Unsupported => "it is a device; name a file".to_owned(),
             std::io::ErrorKind::InvalidData => format!("it is not text in UTF-8; {advice}"),
             _ => format!("{error}; {advice}"),
@@ -142,7 +138,10 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Raw, Scena
     let own = texts.first().map_or(0, |(text, _)| text.len());
     let describes_population = ["population", "past"].iter().any(|key| merged.get(*key).is_some());
     if !describes_population {
-        let mut filled = DeTable::parse(NO_POPULATION).map_err(|error| source.error(0..0, error))?.into_inner();
+        let filled = DeTable::parse(NO_POPULATION).map_err(|error| source.error(0..0, error))?.into_inner();
+        // A key that a table lacks is missing in the scenario's own file, not somewhere in the text that fills it.
+        let mut filled: DeTable<'_> =
+            filled.into_iter().map(|(key, table)| (key, Spanned::new(0..0, table.into_inner()))).collect();
         merge(&mut filled, merged);
         merged = filled;
     }
@@ -159,7 +158,7 @@ fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
                 if let DeValue::Table(earlier) = earlier.get_mut() {
                     merge(earlier, std::mem::take(over));
                 }
-                earlier
+                Spanned::new(value.span(), earlier.into_inner())
             }
             _ => value,
         };

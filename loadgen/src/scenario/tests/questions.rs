@@ -72,6 +72,15 @@ fn a_population_is_described_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_key_that_a_table_lacks_is_named_with_the_line_of_the_table() {
+    let missing = |from: &str, to: &str| read(&DEPLOYED.replace(from, to), QUESTIONS).unwrap_err().to_string();
+    let error = missing("replayed_in = \"1 min\"", "warm_up = \"1 s\"");
+    assert!(error.contains("line 4: missing key `replayed_in`"), "{error}");
+    let error = missing("[time]\nreplayed_in = \"1 min\"", "");
+    assert!(error.contains("line 1: missing key `replayed_in`"), "{error}");
+}
+
+#[test]
 fn a_read_only_run_refuses_each_question_and_slo_that_writes_with_its_line() {
     let commits = "[[slo]]\nname = \"written\"\nof = \"commits\"\nobjective = \"95 %\"\nwithin = \"1 s\"\n";
     let text = format!("{SMOKE}\n{commits}");
