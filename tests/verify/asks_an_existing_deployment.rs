@@ -228,8 +228,8 @@ async fn what_a_store_refuses_is_named_with_file_and_line_before_anything_is_ask
         ("FROM invoices", "FROM invoice", "questions.toml:4): PostgreSQL says: relation \"invoice\" does not exist"),
         ("FROM calls WHERE", "FROM other WHERE", "questions.toml:16): query ClickHouse: "),
         ("= \"notes\"", "= \"note\"", "questions.toml:23): query Elasticsearch: "),
-        ("\"GET ", "\"SETEX ", "questions.toml:29): SETEX is not a read by the flags of COMMAND INFO"),
-        ("\"GET ", "\"PFCOUNT ", "questions.toml:29): PFCOUNT is not a read by the flags of COMMAND INFO"),
+        ("\"GET ", "\"SETEX ", "questions.toml:29): SETEX is not a read by what COMMAND INFO says"),
+        ("\"GET ", "\"PFCOUNT ", "questions.toml:29): PFCOUNT is not a read by what COMMAND INFO says"),
         ("\"GET ", "\"XREAD STREAMS ", "questions.toml:29): XREAD may block the connection"),
         ("\"GET ", "\"GAT ", "questions.toml:29): Redis knows no command GAT"),
         (

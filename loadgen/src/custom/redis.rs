@@ -82,10 +82,10 @@ impl Command {
             .map_err(|error| CustomError::query(question, error))?;
         let flags = flags(&info).ok_or_else(|| refused(format!("Redis knows no command {name}; correct it")))?;
         let has = |wanted: &str| flags.iter().any(|flag| flag == wanted);
-        // PFCOUNT is flagged as a read, and stores what it counted.
-        if !has("readonly") || has("write") || has("may_replicate") {
+        let is_modules = name.contains('.');
+        if !has("readonly") || has("write") || (!is_modules && changes_keys(&info)) {
             return Err(refused(format!(
-                "{name} is not a read by the flags of COMMAND INFO, and a question never writes; ask with a command that is"
+                "{name} is not a read by what COMMAND INFO says, and a question never writes; ask with a command that is"
             )));
         }
         if has("blocking") {
@@ -143,10 +143,30 @@ fn words(text: &str) -> Option<Vec<String>> {
 
 /// The flags in the answer to COMMAND INFO; `None` if the command is unknown.
 fn flags(info: &Value) -> Option<Vec<String>> {
-    let Value::Array(commands) = info else { return None };
-    let Some(Value::Array(command)) = commands.first() else { return None };
-    let (Value::Array(flags) | Value::Set(flags)) = command.get(2)? else { return None };
+    let (Value::Array(flags) | Value::Set(flags)) = command(info)?.get(2)? else { return None };
     Some(flags.iter().filter_map(text).collect())
+}
+
+/// Whether a key specification in the answer to COMMAND INFO says that the command may change its key. PFCOUNT is flagged as a
+/// read, and stores what it counted. Modules don't specify their keys so exactly.
+fn changes_keys(info: &Value) -> bool {
+    command(info)
+        .and_then(|command| command.get(8))
+        .is_some_and(|specifications| mentions(specifications, &["RW", "OW", "RM"]))
+}
+
+fn command(info: &Value) -> Option<&[Value]> {
+    let Value::Array(commands) = info else { return None };
+    if let Some(Value::Array(command)) = commands.first() { Some(command) } else { None }
+}
+
+/// Whether a value is one of these words, or contains it.
+fn mentions(value: &Value, words: &[&str]) -> bool {
+    match value {
+        Value::Array(parts) | Value::Set(parts) => parts.iter().any(|part| mentions(part, words)),
+        Value::Map(pairs) => pairs.iter().any(|(_, part)| mentions(part, words)),
+        one => text(one).is_some_and(|text| words.contains(&text.as_str())),
+    }
 }
 
 /// A connection to the cache cluster.
