@@ -72,8 +72,8 @@ async fn the_highest_rate_that_passes_is_confirmed_with_its_account() {
 #[tokio::test]
 async fn an_interrupted_search_exits_with_130_and_leaves_no_report() {
     let world = World::new().await;
-    let mut run = world.run(&capacity("mix", &[]), SCENARIO);
-    run.wait_for_line("mix: trying 0.06x").await;
+    let mut run = world.run(&capacity("writes", &[]), SCENARIO);
+    run.wait_for_line("writes: trying 0.06x").await;
     kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
     let (code, output) = run.wait_for_exit().await;
     assert_eq!(code, 130, "{output}");
