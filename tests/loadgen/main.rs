@@ -26,4 +26,6 @@ mod trials_are_accounted_for_apart;
 #[cfg(test)]
 mod visibility_is_judged;
 #[cfg(test)]
+mod waits_through_short_failures;
+#[cfg(test)]
 mod world;
