@@ -41,8 +41,8 @@ impl Settled {
 }
 
 /// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged. Gives up when nothing has
-/// arrived for `idle_limit`, with the error of a store that fails at that time, or when stopped. Calls `progress` with the records that have arrived and those produced.
-/// `letters_before` are the dead letters of earlier trials. The drive ended at `driven`: since then, its last answers and
+/// arrived for `idle_limit`, with the error of ClickHouse if it fails at that time, or when stopped. Calls `progress` with the
+/// records that have arrived and those produced. `letters_before` are the dead letters of earlier trials. The drive ended at `driven`: since then, its last answers and
 /// acknowledgements have been awaited.
 pub async fn settle(
     context: RunContext<'_>,
@@ -83,7 +83,10 @@ pub async fn settle(
             settled = Settled { arrived, behind, took: last_arrival.saturating_duration_since(driven), ..settled };
             progress(arrived, produced);
         }
-        if settled.is_complete() || last_arrival.elapsed() > idle_limit {
+        if settled.is_complete() {
+            return Ok(settled);
+        }
+        if last_arrival.elapsed() > idle_limit {
             return failed.map_or(Ok(settled), Err);
         }
     }
