@@ -90,17 +90,13 @@ impl Steps<'_> {
         loop {
             *trial += 1;
             let length = length * 2_u32.pow(lengthened);
-            let mut step = Box::pin(self.run((factor, hold, length), *trial, alive)).await?;
-            // If the generator can't even hold the rate for longer, what the shorter hold said is all that is known.
-            step.is_decisive = tried.is_empty() || step.outcome != Outcome::GeneratorGaveWay;
-            if step.is_decisive {
-                for shorter in &mut tried {
-                    shorter.is_decisive = false;
-                }
-            }
+            let step = Box::pin(self.run((factor, hold, length), *trial, alive)).await?;
             let is_over = step.outcome != Outcome::Undecided || lengthened == most;
             tried.push(step);
             if is_over {
+                // If the generator can't even hold the rate for longer, what the shorter hold said is all that is known.
+                let decisive = tried.iter().rposition(|step| step.outcome != Outcome::GeneratorGaveWay);
+                tried[decisive.unwrap_or(0)].is_decisive = true;
                 return Ok(tried);
             }
             lengthened += 1;
@@ -151,8 +147,8 @@ impl Steps<'_> {
         }
         wait_for_merges(stores, names, self.stop).await;
         let point = point(self.subject, &driven, scenario.duration);
-        let made = step((number, factor, hold), &scenario, trial.findings(&driven), (&driven, point), observed);
-        Ok(Step { has_landed, ..made })
+        let findings = trial.findings(&driven);
+        Ok(step((number, factor, hold), &scenario, findings, (&driven, point, has_landed), observed))
     }
 }
 
@@ -210,7 +206,7 @@ fn step(
     (trial, factor, hold): (u32, f64, Hold),
     scenario: &Scenario,
     findings: Findings,
-    (driven, point): (&Driven, Option<Point>),
+    (driven, point, has_landed): (&Driven, Option<Point>, bool),
     observed: Observed,
 ) -> Step {
     let seconds = scenario.duration.as_secs_f64();
@@ -231,8 +227,8 @@ fn step(
         hold,
         seconds,
         outcome,
-        is_decisive: true,
-        has_landed: true,
+        is_decisive: false,
+        has_landed,
         slos,
         questions: scenario.probes.values().sum(),
         records: records as f64 / written_in,
