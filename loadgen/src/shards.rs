@@ -4,6 +4,7 @@
 //! earlier one left.
 
 mod error;
+mod heartbeat;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 use crate::plan::{Shard, Totals};
 
 pub use error::ShardsError;
+use heartbeat::{HEARTBEAT, Pulse, beat};
 
 /// Time between two looks at the hash.
 const POLL: Duration = Duration::from_millis(200);
@@ -40,18 +42,11 @@ const START_AFTER: Duration = Duration::from_secs(2);
 /// Most by which the clock of a shard's machine may differ from that of Redis, so that those of two shards differ by at most
 /// twice as much: what the bounds of live answers allow for.
 const MAX_SKEW: Duration = Duration::from_millis(500);
-/// Time between two heartbeats of the first shard.
-const BEAT: Duration = Duration::from_secs(2);
-/// Time without a heartbeat, while Redis answers, after which the first shard is gone.
-const GONE_AFTER: Duration = Duration::from_secs(30);
 /// Time for which a message is tried again while Redis does not answer.
 const SAID_WITHIN: Duration = Duration::from_mins(5);
-/// Lifetime of the hash in seconds, renewed by each heartbeat.
-const EXPIRES: i64 = 24 * 3_600;
 
 /// The fields of the hash.
 const BEGUN: &str = "begun";
-const HEARTBEAT: &str = "heartbeat";
 const PREPARED: &str = "prepared";
 const START: &str = "start";
 
@@ -184,7 +179,7 @@ impl Meeting {
     /// Refuses a second process of the same shard.
     async fn claim_place(&self) -> Result<(), ShardsError> {
         let (field, own) = (format!("joined:{}", self.shard.number()), Uuid::new_v4().to_string());
-        let taken_by: String = retried(async || {
+        let taken_by: String = retried(Instant::now() + SAID_WITHIN, async || {
             let mut connection = self.connection.clone();
             let _: bool = connection.hset_nx(&self.key, &field, &own).await?;
             // The place is this process's also if only the answer of an earlier attempt was lost.
@@ -210,7 +205,7 @@ impl Meeting {
         self.say("ready", "true").await?;
         if self.shard.is_first() {
             self.wait_for_all("ready", READY_WITHIN, "get ready").await?;
-            retried(async || {
+            retried(Instant::now() + SAID_WITHIN, async || {
                 let at = chrono::Utc::now() + START_AFTER;
                 // The first one that arrives counts: other shards may have read it.
                 let _: bool = self.connection.clone().hset_nx(&self.key, START, at.timestamp_millis()).await?;
@@ -220,7 +215,7 @@ impl Meeting {
         }
         let at = self.wait_for(START, POLL).await?;
         let at: i64 = serde_json::from_str(&at).map_err(ShardsError::Unreadable)?;
-        let skew = retried(async || self.skew().await).await?;
+        let skew = retried(Instant::now() + SAID_WITHIN, async || self.skew().await).await?;
         if skew.unsigned_abs() > MAX_SKEW.as_millis() as u64 {
             return Err(ShardsError::Skewed { shard: self.shard, millis: skew });
         }
@@ -268,7 +263,7 @@ impl Meeting {
     }
 
     async fn say(&self, what: &str, value: &str) -> Result<(), ShardsError> {
-        retried(async || self.try_to_say(what, value).await).await
+        retried(Instant::now() + SAID_WITHIN, async || self.try_to_say(what, value).await).await
     }
 
     async fn try_to_say(&self, what: &str, value: &str) -> Result<(), ShardsError> {
@@ -294,13 +289,7 @@ impl Meeting {
     ) -> Result<Vec<String>, ShardsError> {
         let deadline = Instant::now() + within;
         loop {
-            let fields = match self.fields().await {
-                Err(ShardsError::Redis(_)) if Instant::now() < deadline => {
-                    sleep(SLOW_POLL).await;
-                    continue;
-                }
-                fields => fields?,
-            };
+            let fields = retried(deadline, async || self.fields().await).await?;
             let said: Vec<Option<String>> =
                 (1..=self.shard.of()).map(|number| fields.get(&format!("{what}:{number}")).cloned()).collect();
             let missing: Vec<u32> =
@@ -316,9 +305,11 @@ impl Meeting {
     }
 }
 
-/// Tries again for a while if Redis fails.
-async fn retried<T>(mut attempt: impl AsyncFnMut() -> Result<T, ShardsError>) -> Result<T, ShardsError> {
-    let deadline = Instant::now() + SAID_WITHIN;
+/// Tries again until a deadline if Redis fails.
+async fn retried<T>(
+    deadline: Instant,
+    mut attempt: impl AsyncFnMut() -> Result<T, ShardsError>,
+) -> Result<T, ShardsError> {
     loop {
         match attempt().await {
             Err(ShardsError::Redis(_)) if Instant::now() < deadline => sleep(POLL).await,
@@ -333,29 +324,6 @@ fn key(names: &Names) -> String {
 
 fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("numbers and texts always serialize")
-}
-
-/// The heartbeat of the first shard, as another one sees it. A time in which Redis can't be asked is no time without one.
-struct Pulse {
-    last: Option<String>,
-    since: Instant,
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self { last: None, since: Instant::now() }
-    }
-}
-
-impl Pulse {
-    /// Whether the heart has beaten lately.
-    fn is_felt(&mut self, fields: &BTreeMap<String, String>) -> bool {
-        let now = fields.get(HEARTBEAT);
-        if now != self.last.as_ref() {
-            (self.last, self.since) = (now.cloned(), Instant::now());
-        }
-        self.since.elapsed() < GONE_AFTER
-    }
 }
 
 /// What the first shard has said.
@@ -374,33 +342,4 @@ async fn look(stores: &Stores, names: &Names) -> Result<Option<Found>, ShardsErr
         connection.hmget(key(&names), &[BEGUN, HEARTBEAT]).await?;
     let begun = begun.and_then(|text| serde_json::from_str(&text).ok());
     Ok(begun.zip(heartbeat).map(|(begun, heartbeat)| Found { connection, names, begun, heartbeat }))
-}
-
-async fn beat(mut connection: ClusterConnection, key: String) {
-    loop {
-        // A store that is down for a moment is told the next time.
-        drop(connection.hincr::<_, _, _, i64>(&key, HEARTBEAT, 1).await);
-        drop(connection.expire::<_, bool>(&key, EXPIRES).await);
-        sleep(BEAT).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_heart_that_stops_while_redis_answers_is_dead() {
-        let said = |beat: u32| BTreeMap::from([(HEARTBEAT.to_owned(), beat.to_string())]);
-        let mut pulse = Pulse::default();
-        for beat in 0..40 {
-            assert!(pulse.is_felt(&said(beat)));
-            tokio::time::advance(GONE_AFTER / 2).await;
-        }
-        assert!(pulse.is_felt(&said(39)));
-        tokio::time::advance(GONE_AFTER).await;
-        assert!(!pulse.is_felt(&said(39)));
-        assert!(pulse.is_felt(&said(40)));
-        assert!(Pulse::default().is_felt(&said(39)), "after a time without an answer of Redis");
-    }
 }
