@@ -4,11 +4,12 @@
 //!
 //! # Layout
 //! - `pace`, `load`: rates and the time left
-//! - `view`: what the view of a drive shows; `full_screen`: the terminal that shows it
+//! - `table`, `view`: what the view of a drive shows; `full_screen`: the terminal that shows it
 
 mod full_screen;
 mod load;
 mod pace;
+mod table;
 mod view;
 
 use std::{

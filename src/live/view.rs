@@ -10,7 +10,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Style, Stylize},
     text::{Line, Span},
-    widgets::{LineGauge, Row, Table},
+    widgets::{LineGauge, Table},
 };
 use sluice_loadgen::{
     drive::{Phase, Progress},
@@ -22,6 +22,7 @@ use sluice_loadgen::{
 };
 
 use super::pace::clock;
+use super::table::{Cells, Column, row, table};
 
 /// What the view shows.
 #[derive(Debug, Default)]
@@ -233,52 +234,6 @@ fn generator_line(now: &Progress, width: u16) -> Line<'static> {
     let hint = "   Ctrl-C stops the run";
     let fits = line.chars().count() + hint.chars().count() <= usize::from(width);
     Line::from(if fits { line + hint } else { line })
-}
-
-/// The cells of a row.
-type Cells = Vec<Line<'static>>;
-
-/// A row: a name, and cells aligned to the right, some of them in color.
-fn row(name: String, cells: impl Iterator<Item = String>, colors: &[(usize, Color)]) -> Cells {
-    let cells = cells.enumerate().map(|(index, text)| {
-        let color = colors.iter().find(|(column, _)| *column == index + 1);
-        let line = Line::from(text).right_aligned();
-        color.map_or(line.clone(), |(_, color)| line.style(Style::new().fg(*color).bold()))
-    });
-    std::iter::once(Line::from(name)).chain(cells).collect()
-}
-
-/// A column of a table.
-struct Column {
-    name: &'static str,
-    width: u16,
-    /// Whether it is left out where not all columns fit.
-    is_optional: bool,
-}
-
-impl Column {
-    const fn always(name: &'static str, width: u16) -> Self {
-        Self { name, width, is_optional: false }
-    }
-
-    const fn wide(name: &'static str, width: u16) -> Self {
-        Self { name, width, is_optional: true }
-    }
-}
-
-fn table(columns: &[Column], rows: Vec<Cells>, width: u16) -> Table<'static> {
-    let fits = columns.iter().map(|column| column.width).sum::<u16>() <= width;
-    let shown: Vec<bool> = columns.iter().map(|column| fits || !column.is_optional).collect();
-    let keep =
-        |cells: Cells| Row::new(cells.into_iter().zip(&shown).filter(|(_, shown)| **shown).map(|(cell, _)| cell));
-    let header = columns.iter().enumerate().map(|(index, column)| {
-        let line = Line::from(column.name);
-        if index == 0 { line } else { line.right_aligned() }
-    });
-    let header = keep(header.collect()).dim();
-    let widths = columns.iter().zip(&shown).filter(|(_, shown)| **shown).map(|(column, _)| column.width);
-    let widths: Vec<Constraint> = widths.map(Constraint::Length).collect();
-    Table::new(rows.into_iter().map(keep), widths).column_spacing(0).header(header)
 }
 
 fn rate(rate: f64) -> String {
