@@ -145,6 +145,14 @@ impl Observer for Live {
         self.draw(counting()).set_length(expected.values().sum());
     }
 
+    fn kept(&self, kind: &str, count: u64) {
+        let mut load = lock(&self.load);
+        load.1.keep(kind, count);
+        if let Some(bar) = &*lock(&self.bar) {
+            bar.set_length(load.1.totals().1);
+        }
+    }
+
     fn loaded(&self, kind: &str, more: u64) {
         let mut load = lock(&self.load);
         let at = load.0.elapsed();

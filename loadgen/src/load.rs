@@ -34,7 +34,7 @@ use progress::LoadProgress;
 pub use clickhouse::LOADED_TOPIC;
 pub(crate) use elasticsearch::document;
 pub use error::LoadError;
-pub use job::OnProgress;
+pub use job::{OnProgress, Records};
 
 /// Longest time in which what an earlier drive added is removed; the stores show no progress.
 const RESTORE_LIMIT: Duration = Duration::from_mins(30);
@@ -129,9 +129,11 @@ pub async fn load(
     let started = Instant::now();
     let ledger = within(STALL_LIMIT, "the ledger in PostgreSQL", Ledger::open(stores, names, digest)).await?;
     let progressed = LoadProgress::default();
-    let count = |kind: &str, more: u64| {
-        progressed.add(kind, more);
-        progress(kind, more);
+    let count = |kind: &str, records| {
+        if let Records::Loaded(more) = records {
+            progressed.add(kind, more);
+        }
+        progress(kind, records);
     };
     let until = scenario.start + scenario.span;
     let job = Job { stores, names, population, until, stop, progress: &count, ledger: &ledger };

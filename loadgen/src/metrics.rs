@@ -65,6 +65,8 @@ impl Observer for Metrics {
 
     fn loaded(&self, _: &str, _: u64) {}
 
+    fn kept(&self, _: &str, _: u64) {}
+
     fn drive_started(&self) {
         *lock(&self.started) = SystemTime::now();
     }

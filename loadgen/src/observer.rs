@@ -18,6 +18,8 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     fn load_started(&self, expected: &BTreeMap<String, u64>);
     /// A store has accepted `more` records of a kind.
     fn loaded(&self, kind: &str, more: u64);
+    /// A store holds `count` of the expected records of a kind already, which are not loaded again.
+    fn kept(&self, kind: &str, count: u64);
     /// A drive begins.
     fn drive_started(&self);
     /// A snapshot of the drive, to keep or to read.
@@ -47,6 +49,10 @@ impl Observer for Observers {
 
     fn loaded(&self, kind: &str, more: u64) {
         self.0.iter().for_each(|one| one.loaded(kind, more));
+    }
+
+    fn kept(&self, kind: &str, count: u64) {
+        self.0.iter().for_each(|one| one.kept(kind, count));
     }
 
     fn drive_started(&self) {

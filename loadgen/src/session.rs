@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::custom::{CustomError, Prepared};
-use crate::load::{self, LoadError};
+use crate::load::{self, LoadError, Records};
 use crate::number::separated;
 use crate::observer::Observer;
 use crate::plan::{Digests, Plan, Shard};
@@ -258,7 +258,10 @@ impl Session {
         observer.step_started("loading the population and its past");
         let population = self.plan.population();
         observer.load_started(&load::expected_records(population));
-        let loaded = |kind: &str, more: u64| observer.loaded(kind, more);
+        let loaded = |kind: &str, records| match records {
+            Records::Loaded(more) => observer.loaded(kind, more),
+            Records::Kept(count) => observer.kept(kind, count),
+        };
         let to = (&self.stores, &self.names);
         let loading = load::load(to, &self.scenario, (population, &self.digests.population), stop, &loaded);
         let loaded = Box::pin(loading).await?;

@@ -20,6 +20,13 @@ impl LoadCounts {
         Self { expected: expected.clone(), loaded }
     }
 
+    /// Records of a kind that an earlier load has left are not loaded again.
+    pub(super) fn keep(&mut self, kind: &str, count: u64) {
+        if let Some(expected) = self.expected.get_mut(kind) {
+            *expected = expected.saturating_sub(count);
+        }
+    }
+
     /// Counts more records of a kind, `at` that time since the start of the load.
     pub(super) fn add(&mut self, at: Duration, kind: &str, more: u64) {
         let (count, pace) = self.loaded.entry(kind.to_owned()).or_insert_with(|| (0, Pace::starting()));
@@ -38,13 +45,20 @@ impl LoadCounts {
         self.expected.get(kind).copied().unwrap_or_default()
     }
 
-    /// Records per second, and the time that the slowest kind still takes. All kinds are loaded at the same time, except
-    /// those of one store, so that is a lower bound while a kind has not begun.
+    /// Records per second, and the time that the slowest store still takes. A store's kinds are loaded one after the other, at one rate.
+    /// That is a lower bound while a store has not begun.
     fn pace(&self, at: Duration) -> (f64, Option<Duration>) {
-        let unfinished = self.loaded.iter().filter(|(kind, (count, _))| *count < self.expected(kind));
-        let rate = self.loaded.values().filter_map(|(count, pace)| pace.rate(at, *count)).sum();
-        let left = unfinished.filter_map(|(kind, (count, pace))| pace.left(at, *count, self.expected(kind)));
-        (rate, left.max())
+        let mut stores: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
+        // Of a kind whose number is not known, nobody knows how much is left.
+        for (kind, (count, pace)) in self.loaded.iter().filter(|(kind, _)| self.expected.contains_key(*kind)) {
+            let (rest, rate) = stores.entry(store(kind)).or_default();
+            *rest += self.expected(kind).saturating_sub(*count);
+            *rate += pace.rate(at, *count).unwrap_or_default();
+        }
+        let all = self.loaded.values().filter_map(|(count, pace)| pace.rate(at, *count)).sum();
+        let left =
+            |(rest, rate): &(u64, f64)| (*rest > 0).then(|| Duration::try_from_secs_f64(*rest as f64 / rate).ok())?;
+        (all, stores.values().filter_map(left).max())
     }
 
     /// One line: how much is loaded, how fast, and the time left.
@@ -69,6 +83,11 @@ impl LoadCounts {
     }
 }
 
+/// The store of a kind: its first word.
+fn store(kind: &str) -> &str {
+    kind.split(' ').next().unwrap_or(kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +106,20 @@ mod tests {
                    500 PostgreSQL customers                      100/s
                    500 Redis contexts                             done
         ");
+    }
+
+    #[test]
+    fn kinds_of_one_store_take_turns_and_those_kept_are_not_loaded() {
+        let expected = [("ClickHouse events", 5_000), ("ClickHouse metrics", 4_000), ("PostgreSQL customers", 1_000)];
+        let mut load = LoadCounts::expecting(&expected.map(|(kind, count)| (kind.to_owned(), count)).into());
+        load.keep("ClickHouse events", 2_000);
+        load.keep("PostgreSQL customers", 1_000);
+        // Events stand still while the metrics of a tenant are loaded.
+        load.add(Duration::from_secs(1), "ClickHouse events", 1_000);
+        for second in 2..=12 {
+            load.add(Duration::from_secs(second), "ClickHouse metrics", 100);
+        }
+        assert_eq!(load.summary(Duration::from_secs(12)), "2,100 of about 7,000 records, 100/s, 0:49 left");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How fast a count grows, how long the rest takes, and how that is written. It never reads a clock: the caller passes the time.
+//! How fast a count grows, and how a time left is written. It never reads a clock: the caller passes the time.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -39,15 +39,11 @@ impl Pace {
 
     /// How much the count grew per second, up to a time and its value; `None` so shortly after the start that nobody knows.
     pub(super) fn rate(&self, at: Duration, count: u64) -> Option<f64> {
-        let (from, before) = self.marks.front()?;
+        // A count that stands still is not marked.
+        let is_old = |(marked, _): &&(Duration, u64)| at.saturating_sub(*marked) >= WINDOW;
+        let (from, before) = self.marks.iter().rfind(is_old).or_else(|| self.marks.front())?;
         let elapsed = at.saturating_sub(*from);
         (elapsed >= MIN_TIME).then(|| count.saturating_sub(*before) as f64 / elapsed.as_secs_f64())
-    }
-
-    /// Time until the count reaches `total` at this rate; `None` if it doesn't grow.
-    pub(super) fn left(&self, at: Duration, count: u64, total: u64) -> Option<Duration> {
-        let rate = self.rate(at, count).filter(|rate| *rate > 0.0)?;
-        Duration::try_from_secs_f64(total.saturating_sub(count) as f64 / rate).ok()
     }
 }
 
@@ -65,16 +61,16 @@ mod tests {
         }
         let (at, count) = (30 * SECOND, 1_500);
         assert_eq!(pace.rate(at, count), Some(100.0));
-        assert_eq!(pace.left(at, count, 2_000), Some(5 * SECOND));
         assert!(pace.marks.len() <= 12, "{}", pace.marks.len());
     }
 
     #[test]
-    fn without_growth_or_time_nothing_is_predicted() {
+    fn without_time_there_is_no_rate() {
         let mut pace = Pace::default();
-        assert_eq!(pace.left(SECOND, 1, 2), None);
+        assert_eq!(pace.rate(SECOND, 1), None);
         pace.mark(SECOND, 1);
-        assert_eq!((pace.rate(SECOND, 1), pace.left(9 * SECOND, 1, 2)), (None, None));
-        assert_eq!(pace.left(9 * SECOND, 3, 2), Some(Duration::ZERO));
+        assert_eq!(pace.rate(SECOND, 1), None);
+        assert_eq!(pace.rate(9 * SECOND, 9), Some(1.0));
+        assert_eq!(pace.rate(19 * SECOND, 9), Some(8.0 / 18.0), "the only mark");
     }
 }

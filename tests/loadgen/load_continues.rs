@@ -1,10 +1,11 @@
 //! A load continues where an interrupted one ended, loads nothing twice, and takes the stores back to the population alone,
 //! whatever a drive has added since.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sluice_loadgen::load::{LoadError, Loaded};
+use sluice_loadgen::load::{self, LoadError, Loaded, Records};
 use sluice_schemas::connect::{self, Role};
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +30,10 @@ fn total(loaded: &Loaded) -> u64 {
 /// Loads until ClickHouse has accepted that many metrics.
 async fn load_until(world: &World, metrics: u64) {
     let (stop, seen) = (CancellationToken::new(), Mutex::new(0));
-    let progress = |kind: &str, more: u64| {
-        if kind == "ClickHouse agent_metrics" {
+    let progress = |kind: &str, records: Records| {
+        if kind == "ClickHouse agent_metrics"
+            && let Records::Loaded(more) = records
+        {
             *seen.lock().unwrap() += more;
             if *seen.lock().unwrap() >= metrics {
                 stop.cancel();
@@ -54,8 +57,23 @@ async fn an_interrupted_load_continues_and_a_complete_one_is_not_repeated() {
     let world = World::applied_with(many_metrics).await;
     let metrics = expected[2];
     load_until(&world, metrics * 3 / 4).await;
-    let (stop, none) = (CancellationToken::new(), |_: &str, _: u64| ());
-    let continued = world.load_into(&world.stores, &stop, &none).await.unwrap();
+    let (stop, none) = (CancellationToken::new(), |_: &str, _: Records| ());
+    let counts = Mutex::new(BTreeMap::<String, [u64; 2]>::new());
+    let counting = |kind: &str, records: Records| {
+        let mut counts = counts.lock().unwrap();
+        let [loaded, kept] = counts.entry(kind.to_owned()).or_default();
+        match records {
+            Records::Loaded(more) => *loaded += more,
+            Records::Kept(count) => *kept += count,
+        }
+    };
+    let continued = world.load_into(&world.stores, &stop, &counting).await.unwrap();
+    let counts = counts.into_inner().unwrap();
+    for (kind, expected) in load::expected_records(world.plan.population()) {
+        let [loaded, kept] = counts[&kind];
+        assert_eq!(loaded + kept, expected, "{kind}: {loaded} loaded, {kept} kept");
+    }
+    assert!(counts.values().any(|[_, kept]| *kept > 0), "{counts:?}");
     assert!(total(&continued) < total(&at_once) - metrics / 4, "it did not start again: {continued:?}");
     assert_eq!(holdings(&world).await, expected);
 

@@ -42,6 +42,12 @@ struct Position {
     metrics: u64,
 }
 
+impl Position {
+    fn by_kind(&self) -> [(&'static str, u64); 3] {
+        [(EVENTS, self.events), (INTERACTIONS, self.interactions), (METRICS, self.metrics)]
+    }
+}
+
 /// What a round loads of a tenant.
 enum Round<'a> {
     Communications(&'a Tenant, Range<u64>),
@@ -61,6 +67,9 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let client = connect::clickhouse(job.stores, job.names).with_setting("async_insert", "0");
     let copied: Copied<Position> = job.ledger.state(COPY).unwrap_or_default();
     let (mut position, mut generation) = (copied.position, copied.generation);
+    for (kind, kept) in position.by_kind() {
+        job.kept(kind, kept);
+    }
     for round in rounds(job.population).skip(position.rounds as usize) {
         job.check_stop()?;
         match round {
@@ -83,9 +92,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
             generation = copy(job, &client, position, generation).await?;
         }
     }
-    for (kind, loaded) in
-        [(EVENTS, position.events), (INTERACTIONS, position.interactions), (METRICS, position.metrics)]
-    {
+    for (kind, loaded) in position.by_kind() {
         check_count(&client, kind, loaded).await?;
     }
     if position != copied.position || generation == 0 {
@@ -178,7 +185,7 @@ async fn insert<T: RowOwned + RowWrite>(
         insert.write(row).await?;
     }
     insert.end().await?;
-    (job.progress)(kind, rows.len() as u64);
+    job.loaded(kind, rows.len() as u64);
     Ok(())
 }
 

@@ -50,7 +50,8 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let chunks = tenants
         .iter()
         .flat_map(|tenant| chunks(tenant.past_communications, CHUNK).map(move |range| (tenant.index, range)));
-    let missing: Vec<_> = chunks.filter(|(tenant, range)| !job.ledger.has(step(*tenant, range))).collect();
+    let (kept, missing): (Vec<_>, Vec<_>) = chunks.partition(|(tenant, range)| job.ledger.has(step(*tenant, range)));
+    job.kept(COMMUNICATIONS, kept.iter().map(|(_, range)| range.end - range.start).sum());
     let (indices, mut intervals) = (months(&job), Vec::new());
     for index in &indices {
         if missing.is_empty() {
@@ -156,6 +157,6 @@ async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) 
     }
     // A request that is sent again writes the same documents under the same IDs.
     job.ledger.record_elsewhere(step).await?;
-    (job.progress)(COMMUNICATIONS, count);
+    job.loaded(COMMUNICATIONS, count);
     Ok(())
 }

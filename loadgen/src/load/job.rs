@@ -12,9 +12,17 @@ use super::error::LoadError;
 use super::ledger::Ledger;
 use crate::population::Population;
 
-/// Called from several tasks while a load runs, with a kind of record, such as `PostgreSQL customers`, and the number
-/// of records of it that the store has accepted since the last call.
-pub type OnProgress<'a> = dyn Fn(&str, u64) + Send + Sync + 'a;
+/// Records of one kind that a store holds, or has accepted, since the last call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// Accepted from this load.
+    Loaded(u64),
+    /// Loaded by an earlier one, and not loaded again.
+    Kept(u64),
+}
+
+/// Called from several tasks while a load runs, with a kind of record, such as `PostgreSQL customers`.
+pub type OnProgress<'a> = dyn Fn(&str, Records) + Send + Sync + 'a;
 
 /// Everything a loader needs.
 #[derive(Clone, Copy)]
@@ -31,6 +39,16 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Counts records that a store has accepted.
+    pub(super) fn loaded(&self, kind: &str, more: u64) {
+        (self.progress)(kind, Records::Loaded(more));
+    }
+
+    /// Counts records that an earlier load has left.
+    pub(super) fn kept(&self, kind: &str, count: u64) {
+        (self.progress)(kind, Records::Kept(count));
+    }
+
     /// Fails if the load is being stopped.
     pub(super) fn check_stop(&self) -> Result<(), LoadError> {
         if self.stop.is_cancelled() { Err(LoadError::Stopped) } else { Ok(()) }

@@ -76,7 +76,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     for _ in 0..VACUUM_BEATS {
         match tokio::time::timeout(VACUUM_BEAT, &mut vacuuming).await {
             Ok(vacuumed) => return vacuumed,
-            Err(_) => (job.progress)(CHILD.kind, 0),
+            Err(_) => job.loaded(CHILD.kind, 0),
         }
     }
     vacuuming.await
@@ -128,11 +128,12 @@ async fn fill(job: Job<'_>, pool: &PgPool, table: Table) -> Result<(), LoadError
 async fn copy(job: Job<'_>, pool: &PgPool, table: Table, tenant: usize, range: Range<u64>) -> Result<(), LoadError> {
     job.check_stop()?;
     let step = Step { kind: table.kind, tenant, first: range.start };
+    let count = range.end - range.start;
     if job.ledger.has(step) {
+        job.kept(table.kind, count);
         return Ok(());
     }
     let population = job.population.clone();
-    let count = range.end - range.start;
     let text = blocking(move || {
         let mut row = Row::default();
         range.for_each(|index| (table.row)(&population, tenant, index, &mut row));
@@ -145,7 +146,7 @@ async fn copy(job: Job<'_>, pool: &PgPool, table: Table, tenant: usize, range: R
     copy.finish().await?;
     job.ledger.record(step, &mut transaction).await?;
     transaction.commit().await?;
-    (job.progress)(table.kind, count);
+    job.loaded(table.kind, count);
     Ok(())
 }
 

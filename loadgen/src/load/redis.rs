@@ -69,7 +69,7 @@ where
                 blocking(move || indices.map(|index| (values.value)(&population, tenant, index)).collect()).await;
             let writes = stream::iter(made).map(&write).buffer_unordered(IN_FLIGHT);
             writes.try_for_each(|()| async { Ok(()) }).await?;
-            (job.progress)(values.kind, count);
+            job.loaded(values.kind, count);
         }
     }
     Ok(())
