@@ -121,7 +121,10 @@ fn by_store(view: &View, width: u16) -> Table<'static> {
     let row = |store| {
         let (mut latency, mut failed, mut answered) = (DurationHistogram::default(), 0, 0);
         for question in view.now.questions.iter().filter(|one| one.store == store) {
-            latency.merge(&question.latency);
+            // Those of users are service times.
+            if question.users.is_none() {
+                latency.merge(&question.latency);
+            }
             failed += question.counts.errors + question.counts.timed_out;
             answered += question.counts.samples;
         }

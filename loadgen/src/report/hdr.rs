@@ -1,7 +1,7 @@
 //! The latencies as an HdrHistogram log (version 1.3 of its format), which HistogramLogProcessor and other tools read.
-//! Its intervals are those of the questions' latencies: for each a line for all questions together, which has no tag, and a
-//! tagged line for each question. Each SLO has one tagged line, for the whole drive. Values are in microseconds. It never
-//! writes a file.
+//! Its intervals are those of the questions' latencies: for each a line for all questions that are asked at a rate, which has no tag,
+//! and a tagged line for each question. Each SLO has one tagged line, for the whole drive. Values are in microseconds. It never
+//! writes a file, and never adds the service times of users to latencies.
 
 use crate::measure::DurationHistogram;
 
@@ -13,7 +13,7 @@ pub(super) fn log(report: &Report) -> Result<String, serde_json::Error> {
     let start = run.started_at.timestamp_millis() as f64 / 1_000.0;
     let drive = run.scenario.duration.as_secs_f64();
     let mut lines = vec![
-        "#[sluice: latencies in microseconds, counted from the intended start]".to_owned(),
+        "#[sluice: latencies in microseconds, from the intended start; those of users are service times]".to_owned(),
         "#[Histogram log format version 1.3]".to_owned(),
         format!("#[StartTime: {start:.3} (seconds since epoch), {}]", run.started_at.to_rfc3339()),
         format!("#[BaseTime: {start:.3} (seconds since epoch)]"),
@@ -34,7 +34,9 @@ pub(super) fn log(report: &Report) -> Result<String, serde_json::Error> {
                 None => Some(&question.histogram).filter(|_| index == 0),
             };
             if let Some(histogram) = histogram {
-                all.merge(histogram);
+                if question.users.is_none() {
+                    all.merge(histogram);
+                }
                 tagged.push(line(&tag("question", &question.name()), time, histogram)?);
             }
         }
