@@ -36,7 +36,7 @@ pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
                 let communications = separated(scenario.communications);
                 screen::note(&format!("counting what follows {communications} communications, which takes a while"));
             }
-            let past = report::past(&settings.verify.runs, &scenario.name);
+            let past = report::past(&settings.verify.runs, &scenario);
             screen::print(&report::explain(&scenario, &past, screen::width()))?;
             Ok(Exit::Pass)
         }

@@ -251,12 +251,7 @@ fn slos(a: &[Report], b: &[Report], margin: f64) -> Vec<Measured> {
 
 /// The share that exceeds the limit of an SLO; `None` if the run does not judge it with the same limit.
 fn exceeding(report: &Report, slo: &Slo) -> Option<Observed> {
-    let same = |judged: &&Judged| {
-        let Slo { name, of, questions, tenants, users, within, .. } = &judged.slo;
-        (name, of, questions, tenants, users, within)
-            == (&slo.name, &slo.of, &slo.questions, &slo.tenants, &slo.users, &slo.within)
-    };
-    let judged = report.findings.slos.iter().find(same)?;
+    let judged = report.findings.slos.iter().find(|judged| judged.slo.counts_like(slo))?;
     // The effective sample may be that of one window: in the whole drive, as many samples count as one.
     let effective = &judged.test.effective;
     let worth = effective.samples / (effective.taken_from as f64).max(1.0);

@@ -6,11 +6,13 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Deserialize;
 
 use super::contents::VERSION;
-use crate::verdict::Behavior;
+use crate::scenario::{Scenario, Slo};
+use crate::verdict::{Behavior, Overall};
 
 #[derive(Deserialize)]
 struct PastReport {
     version: u32,
+    verdict: Overall,
     run: Run,
     findings: Findings,
 }
@@ -33,7 +35,7 @@ struct Findings {
 
 #[derive(Deserialize)]
 struct Judged {
-    slo: Named,
+    slo: Slo,
     effective: Effective,
 }
 
@@ -53,14 +55,18 @@ pub struct Past {
     pub slos: BTreeMap<String, Behavior>,
 }
 
-/// Reads the newest report of the scenario of that name.
-pub fn past(runs: &Path, scenario: &str) -> Past {
+/// Reads the newest report of the scenario, of a run that was not INVALID. An SLO that counts other exceedances than today's has
+/// no past.
+pub fn past(runs: &Path, scenario: &Scenario) -> Past {
     let folders = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let reports = folders.filter_map(|folder| read(&folder.path().join("report.json")));
-    let newest =
-        reports.filter(|report| report.run.scenario.name == scenario).max_by_key(|report| report.run.started_at);
+    let of_scenario =
+        reports.filter(|report| report.run.scenario.name == scenario.name && report.verdict != Overall::Invalid);
+    let newest = of_scenario.max_by_key(|report| report.run.started_at);
     let Some(report) = newest else { return Past::default() };
-    let measured = report.findings.slos.into_iter().filter(|judged| judged.effective.taken_from > 0);
+    let is_same = |past: &Slo| scenario.slos.iter().any(|slo| slo.counts_like(past) && slo.in_every == past.in_every);
+    let slos = report.findings.slos.into_iter();
+    let measured = slos.filter(|judged| judged.effective.taken_from > 0 && is_same(&judged.slo));
     let behavior = |judged: Judged| {
         let Effective { samples, exceedances, taken_from } = judged.effective;
         (judged.slo.name, Behavior::measured(taken_from, samples, exceedances))
@@ -77,12 +83,19 @@ fn read(path: &Path) -> Option<PastReport> {
 mod tests {
     use super::*;
 
+    fn smoke() -> Scenario {
+        Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
+    }
+
     fn report(scenario: &str, day: u32, exceedances: f64) -> String {
+        let smoke = smoke();
+        let search = smoke.slos.iter().find(|slo| slo.name == "search").unwrap();
         serde_json::json!({
             "version": VERSION,
+            "verdict": "PASS",
             "run": { "started_at": format!("2026-11-{day:02}T09:00:00Z"), "scenario": { "name": scenario } },
             "findings": { "slos": [{
-                "slo": { "name": "search" },
+                "slo": search,
                 "effective": { "samples": 500.0, "exceedances": exceedances, "taken_from": 1_000 },
             }] },
         })
@@ -98,15 +111,20 @@ mod tests {
             ("c", report("day", 22, 0.0)),
             ("d", "{".to_owned()),
             ("e", report("smoke", 23, 0.0).replace(&format!("\"version\":{VERSION}"), "\"version\":1")),
+            ("f", report("smoke", 24, 0.0).replace("PASS", "INVALID")),
         ];
         for (folder, text) in reports {
             std::fs::create_dir(runs.path().join(folder)).unwrap();
             std::fs::write(runs.path().join(folder).join("report.json"), text).unwrap();
         }
-        let past = past(runs.path(), "smoke");
+        let scenario = smoke();
+        let past = past(runs.path(), &scenario);
         assert_eq!(past.started_at.unwrap().to_rfc3339(), "2026-11-21T09:00:00+00:00");
         assert_eq!(past.slos["search"], Behavior { share: 5.0 / 501.0, correlation: 2.0, is_measured: true });
-        assert_eq!(super::past(runs.path(), "week"), Past::default());
-        assert_eq!(super::past(Path::new("/nowhere"), "smoke"), Past::default());
+        let mut stricter = scenario.clone();
+        stricter.slos.iter_mut().find(|slo| slo.name == "search").unwrap().within /= 2;
+        assert_eq!(super::past(runs.path(), &stricter).slos.len(), 0, "it counts other exceedances");
+        assert_eq!(super::past(Path::new("/nowhere"), &scenario), Past::default());
+        assert_eq!(super::past(runs.path(), &Scenario { name: "week".to_owned(), ..scenario }), Past::default());
     }
 }

@@ -79,6 +79,13 @@ impl Slo {
         beyond.min(1.0 - self.objective)
     }
 
+    /// Whether both count the same samples as exceedances, whatever they allow.
+    pub(crate) fn counts_like(&self, other: &Self) -> bool {
+        let counted = |slo: &Self| (slo.of, slo.tenants, slo.within);
+        counted(self) == counted(other)
+            && (&self.name, &self.questions, &self.users) == (&other.name, &other.questions, &other.users)
+    }
+
     /// Whether a question, asked by those users or at a rate, is judged by this SLO for some tenants.
     pub fn is_about(&self, question: Question, users: Option<&str>) -> bool {
         self.questions.contains(&question) && self.users.as_deref() == users
