@@ -1,8 +1,12 @@
-//! A slow or missing store fails its own SLO and no other.
+//! A slow or missing store fails its own SLO and no other. A cache that mixes up tenants gives wrong answers.
 
 use std::time::Duration;
 
+use sluice_loadgen::question::Question;
+use sluice_loadgen::question::lookup_cached::{get_context, set_context};
+use sluice_loadgen::target::redis::Cluster;
 use sluice_loadgen::verdict::{Judged, Verdict, judge};
+use sluice_schemas::records::Customer;
 use sluice_schemas::stores::Stores;
 use sluice_testkit::TcpProxy;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +29,28 @@ async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
     assert_eq!(search.test.verdict, Verdict::Fail, "{search:?}");
     assert_eq!(search.counts.errors, search.counts.samples, "nothing listens at that address");
     assert_eq!((analytics.test.verdict, analytics.counts.wrong), (Verdict::Fail, 0), "{analytics:?}");
+    world.drop_namespace().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cached_context_of_another_tenant_is_a_wrong_answer() {
+    let (world, _) = World::loaded().await;
+    let cache = Cluster::cache(&world.stores, &world.names).await.unwrap();
+    let wrong = async || {
+        let driven = world.drive_on(&world.stores, &CancellationToken::new()).await;
+        let mut cached = driven.measured.questions.iter().filter(|one| one.question() == Question::LookupCached);
+        cached.next().unwrap().measured().counts.wrong
+    };
+    assert_eq!(wrong().await, 0, "the negative control");
+    let population = world.plan.population();
+    let (first, other) = (&population.tenants()[0], population.tenants()[1].id);
+    for index in 0..first.customers {
+        let id = population.customer_id(first.index, index);
+        if let Some(customer) = get_context(&cache, id).await.unwrap() {
+            set_context(&cache, &Customer { tenant_id: other, ..customer }).await.unwrap();
+        }
+    }
+    assert!(wrong().await > 0);
     world.drop_namespace().await;
 }
 

@@ -9,7 +9,7 @@ use super::page::loaded_ledger;
 use crate::population::Tenant;
 use crate::question::cached_profiles::cached_customers;
 use crate::question::lookup_cached::get_context;
-use crate::question::session::get_session;
+use crate::question::session::peek_session;
 use crate::run_context::RunContext;
 use crate::target::QueryError;
 use crate::target::redis::Cluster;
@@ -46,7 +46,7 @@ async fn sessions(context: RunContext<'_>, state: &Cluster, account: &mut Accoun
     for tenant in population.tenants() {
         let sessions = (0..tenant.agents).map(|agent| population.session(tenant.index, agent));
         let expected = sessions.map(|session| (session.user_id.clone(), session));
-        let compared = compare(expected, |user| async move { get_session(state, &user).await }).await?;
+        let compared = compare(expected, |user| async move { peek_session(state, &user).await }).await?;
         push(account, "sessions", tenant, (tenant.agents, compared));
     }
     Ok(())

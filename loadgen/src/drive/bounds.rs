@@ -6,8 +6,10 @@
 //! - `committed`: up to which record a tenant's communications are committed, over time
 //! - `started`: how many events a tenant may have sent, over time
 //! - `seen`: what earlier answers have shown
+//! - `numbers`: which numbers a rate limit has given
 
 mod committed;
+mod numbers;
 mod seen;
 mod started;
 
@@ -23,6 +25,7 @@ use crate::plan::{Plan, Probe, Shard};
 use crate::population::Era;
 use crate::question::{Answer, Key, LiveGroup, Question, TimelineEntry};
 use committed::Committed;
+use numbers::Numbers;
 use seen::Seen;
 use started::Started;
 
@@ -38,6 +41,7 @@ pub(super) struct Bounds {
     /// Events by tenant; empty if no question asks for them.
     started: Vec<Started>,
     seen: Vec<Mutex<Seen>>,
+    numbers: Vec<Mutex<Numbers>>,
 }
 
 impl Bounds {
@@ -51,6 +55,7 @@ impl Bounds {
             committed: tenants.iter().map(|_| Mutex::default()).collect(),
             started: if is_asked { parallel::map(&tenants, |&tenant| Started::new(plan, tenant)) } else { Vec::new() },
             seen: tenants.iter().map(|_| Mutex::default()).collect(),
+            numbers: tenants.iter().map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -60,11 +65,17 @@ impl Bounds {
         lock(&self.committed[tenant]).add(group, at);
     }
 
-    /// A right answer was seen `at` the latest.
-    pub(super) fn seen(&self, tenant: usize, answer: &Answer, at: Duration) {
-        if let Answer::LiveEvents(groups) = answer {
-            lock(&self.seen[tenant]).add(groups.clone(), at);
+    /// An answer within the bounds was seen, asked at the earliest and answered at the latest at these times. `false` if it contradicts
+    /// another one.
+    pub(super) fn seen(&self, probe: &Probe, answer: &Answer, (asked, answered): (Duration, Duration)) -> bool {
+        match (answer, &probe.key) {
+            (Answer::LiveEvents(groups), _) => lock(&self.seen[probe.tenant]).add(groups.clone(), answered),
+            (Answer::Rate { count, ttl, .. }, Key::Channel(channel)) => {
+                return lock(&self.numbers[probe.tenant]).note(*channel, (*count, *ttl.start()), (asked, answered));
+            }
+            _ => {}
         }
+        true
     }
 
     /// The expected answer, from that before the drive: the question was asked at `asked` at the earliest, and the answer came

@@ -66,8 +66,7 @@ fn compare(
     if !answer.is(&shared.bounds.widen(settled, probe, asked, answered)) {
         return Err(None);
     }
-    shared.bounds.seen(probe.tenant, answer, answered);
-    Ok(())
+    shared.bounds.seen(probe, answer, (asked, answered)).then_some(()).ok_or(None)
 }
 
 /// The outcome of a probe.

@@ -1,5 +1,5 @@
 //! `lookup_cached`: a customer's context, read through the cache: Redis first, PostgreSQL on a miss, which then fills
-//! the cache. A cached value of another tenant is never trusted.
+//! the cache. A cached value of another tenant is a wrong answer, and is never overwritten.
 
 use sluice_schemas::keyspace::CONTEXT_TTL;
 use sluice_schemas::records::Customer;
@@ -63,10 +63,8 @@ impl Definition for LookupCached {
 }
 
 async fn read_through(targets: &Targets, tenant: Uuid, id: Uuid) -> Result<Option<Customer>, QueryError> {
-    if let Some(cached) = get_context(&targets.cache, id).await?
-        && cached.tenant_id == tenant
-    {
-        return Ok(Some(cached));
+    if let Some(cached) = get_context(&targets.cache, id).await? {
+        return if cached.tenant_id == tenant { Ok(Some(cached)) } else { Err(QueryError::ForeignRow(STORE)) };
     }
     let Some(customer) = lookup_by_id::find(&targets.postgres, tenant, id).await? else { return Ok(None) };
     set_context(&targets.cache, &customer).await?;

@@ -18,6 +18,9 @@ use crate::target::{QueryError, Targets};
 /// Reads a session. `$key` is `session:{user_id}` under the namespace, `$ttl` that of the key space, in seconds.
 const GET: &str = "GETEX $key EX $ttl";
 
+/// Reads a session, and changes nothing.
+const PEEK: &str = "GET $key";
+
 /// Signs a user in.
 const SET: &str = "SET $key $session EX $ttl";
 
@@ -64,9 +67,17 @@ impl Definition for Session {
     }
 }
 
-/// Reads a session from the state cluster.
+/// Reads a session from the state cluster, and starts its time to live anew.
 pub async fn get_session(state: &Cluster, user: &str) -> Result<Option<Record>, QueryError> {
-    let get = command(GET, &[("$key", &session_key(state, user)), ("$ttl", &ttl())]);
+    read(state, &command(GET, &[("$key", &session_key(state, user)), ("$ttl", &ttl())])).await
+}
+
+/// Reads a session from the state cluster, and changes nothing.
+pub async fn peek_session(state: &Cluster, user: &str) -> Result<Option<Record>, QueryError> {
+    read(state, &command(PEEK, &[("$key", &session_key(state, user))])).await
+}
+
+async fn read(state: &Cluster, get: &redis::Cmd) -> Result<Option<Record>, QueryError> {
     let text: Option<String> = get.query_async(&mut state.connection()).await?;
     text.map(|text| serde_json::from_str(&text))
         .transpose()

@@ -67,6 +67,8 @@ mod tests {
         assert!(is(500.5, 950.0) && is(500.5, 940.0) && is(500.5, 960.0));
         assert!(!is(500.6, 950.0), "the mean");
         assert!(!is(500.5, 900.0) && !is(500.5, 990.0), "the percentile");
+        let hundred = Timing::expected((1..=100).collect());
+        assert!(!Timing::measured(50.5, 100.0).is(&hundred), "the maximum of a hundred is no percentile");
     }
 
     #[test]

@@ -19,7 +19,7 @@ static PLAN: LazyLock<(Arc<Plan>, Oracle)> = LazyLock::new(|| {
     let smoke = Scenario::parse(&text, "smoke.toml").unwrap();
     let scenario = Scenario { customers: 60, history: 700, communications: 900, ..smoke };
     let plan = Arc::new(Plan::new(&scenario, &Population::new(&scenario)));
-    let oracle = Oracle::new(plan.population());
+    let oracle = Oracle::new(plan.population(), &scenario.questions_asked());
     (plan, oracle)
 });
 
@@ -130,7 +130,7 @@ proptest! {
         let bounds = Bounds::new(&PLAN.0, Shard::WHOLE);
         let some = dashboard(&probe, |at, place| at <= answered && chance >> (place % 64) & 1 == 1);
         prop_assert!(Answer::LiveEvents(some.clone()).is(&expected(&bounds, &probe, asked, answered)));
-        bounds.seen(probe.tenant, &Answer::LiveEvents(some.clone()), answered);
+        prop_assert!(bounds.seen(&probe, &Answer::LiveEvents(some.clone()), (asked, answered)));
         let later = expected(&bounds, &probe, answered, answered);
         prop_assert!(Answer::LiveEvents(some.clone()).is(&later), "as much as before");
         let all = dashboard(&probe, |at, _| at <= answered);
