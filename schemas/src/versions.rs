@@ -6,6 +6,7 @@ mod kafka;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::Value;
 use sqlx::{Connection as _, Row as _};
 
@@ -80,7 +81,7 @@ async fn clickhouse(stores: &Stores) -> Option<String> {
     connect::clickhouse_server(stores).query("SELECT version()").fetch_one().await.ok()
 }
 
-/// Asked of the nodes: a server without the module of the root page still answers, and nodes may differ during an upgrade.
+/// Asked of all nodes: a server without the module of the root page still answers, and nodes may differ during an upgrade.
 async fn elasticsearch(stores: &Stores) -> Option<String> {
     let path = "/_nodes/_all/none?filter_path=nodes.*.version";
     let response: Value = Elastic::new(stores).ok()?.read(Method::GET, path, None).await.ok()?;
@@ -96,9 +97,20 @@ async fn kafka_connect(stores: &Stores) -> Option<String> {
     number(&response.json().await.ok()?, "/version")
 }
 
+/// Asked of every node that is configured, which may differ during an upgrade.
 async fn redis(store: &'static str, nodes: &[String]) -> Option<String> {
-    let mut node = connect::redis_node(store, nodes.first()?).await.ok()?;
-    let info: String = redis::cmd("INFO").arg("server").query_async(&mut node).await.ok()?;
+    let asked = join_all(nodes.iter().map(|address| redis_node(store, address))).await;
+    let versions: BTreeSet<String> = asked.into_iter().flatten().collect();
+    (!versions.is_empty()).then(|| versions.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+async fn redis_node(store: &'static str, address: &str) -> Option<String> {
+    let asked = async {
+        let mut node = connect::redis_node(store, address).await.ok()?;
+        redis::cmd("INFO").arg("server").query_async::<String>(&mut node).await.ok()
+    };
+    // A node that does not respond hides no other one.
+    let info = tokio::time::timeout(TIMEOUT / 2, asked).await.ok()??;
     info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|version| version.trim().to_owned())
 }
 

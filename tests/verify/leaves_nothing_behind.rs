@@ -1,4 +1,5 @@
-//! After a run is stopped with Ctrl-C or kill -9, no worker remains and the namespace is free for the next run.
+//! After a run is stopped with Ctrl-C or kill -9, no worker remains and the namespace is free for the next run. A run that is refused
+//! creates nothing.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sluice_testkit::eventually;
+use sluice_schemas::connect;
+use sluice_testkit::{InterceptingProxy, Interception, eventually};
 
 use crate::program::{Program, SCENARIO, World};
 
@@ -30,6 +32,20 @@ async fn an_interrupted_run_exits_with_130_and_stops_its_worker() {
     assert_eq!(code, 130, "{output}");
     wait_until_exited(worker).await;
     assert_eq!(world.runs().len(), 0, "a partial report was written");
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_too_old_is_refused_before_anything_is_created() {
+    let world = World::new().await;
+    let elasticsearch = InterceptingProxy::in_front_of(&world.stores.elasticsearch.url).await;
+    elasticsearch.intercept(Interception::ReplaceText("\"8.", "\"7."), "_nodes/_all/none");
+    let (code, output) = world.verify_with_elasticsearch_at(&elasticsearch.url, SCENARIO).wait_for_exit().await;
+    assert_eq!(code, 4, "{output}");
+    assert!(output.contains("Elasticsearch 7.") && output.contains("the oldest supported version is 8"), "{output}");
+    let server = connect::clickhouse_server(&world.stores);
+    let exists = server.query("SELECT count() FROM system.databases WHERE name = ?").bind(world.names.database());
+    assert_eq!(exists.fetch_one::<u64>().await.unwrap(), 0, "a database was created");
     world.sweep_and_drop().await;
 }
 

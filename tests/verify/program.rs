@@ -84,6 +84,13 @@ impl World {
         Program::start(command, self.folder.path())
     }
 
+    /// Like [`World::verify`], with Elasticsearch at another address.
+    pub(crate) fn verify_with_elasticsearch_at(&self, url: &str, scenario: &str) -> Program {
+        let mut command = self.command(&self.stores.clickhouse.url, &VERIFY, scenario);
+        command.env("SLUICE_STORES__ELASTICSEARCH__URL", url);
+        Program::start(command, self.folder.path())
+    }
+
     /// Like [`World::run`], with ClickHouse at another address.
     pub(crate) fn run_against(&self, clickhouse: &str, arguments: &[&str], scenario: &str) -> Program {
         Program::start(self.command(clickhouse, arguments, scenario), self.folder.path())

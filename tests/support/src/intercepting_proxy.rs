@@ -65,6 +65,8 @@ pub enum Interception {
     RemoveHeader(HeaderName),
     /// Forwarded; the response has this header changed to this value.
     ReplaceHeader(HeaderName, &'static str),
+    /// Forwarded; the text of the response has the first of these replaced by the second.
+    ReplaceText(&'static str, &'static str),
 }
 
 /// The proxy; it stops when this is dropped.
@@ -285,6 +287,12 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             let mut response = forward(request).await;
             response.headers_mut().insert(name, header::HeaderValue::from_static(value));
             response
+        }
+        Some(Interception::ReplaceText(old, new)) => {
+            let (head, body) = forward(request).await.into_parts();
+            let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&body).replace(old, new);
+            Response::from_parts(head, Body::from(text))
         }
     }
 }
