@@ -99,6 +99,7 @@ fn assemble(
     let mut source = Source::new(std::iter::once(file).chain(included).chain(set).collect());
     let mut raw = merge::merged(&source, &precedence).map_err(one)?;
     openslo::read(&mut raw, &mut source, folder.is_some()).map_err(one)?;
+    raw.slo = raw.slo.into_iter().flat_map(raw::Slo::of_each_objective).collect();
     check::check(&raw, access, &source)
 }
 

@@ -87,7 +87,8 @@ pub(super) fn explanation(report: &Report) -> String {
     rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).chain(['.']).collect())
 }
 
-/// What a PASS says, and no more: the objectives that it leaves out, and the longest stall that every SLO excludes.
+/// What a PASS says, and no more: the objectives that it leaves out, the longest stall that every SLO excludes, and the longest outage
+/// that every available store excludes.
 fn pass(report: &Report) -> String {
     let findings = &report.findings;
     let undecided =
@@ -97,11 +98,24 @@ fn pass(report: &Report) -> String {
         _ => "every SLO is met, and availability is not decided, which the scenario allows",
     };
     let account = if report.account.is_some() { "; the account is exact" } else { "" };
-    let stalls = findings.slos.iter().filter_map(|one| one.test.excluded).map(|excluded| excluded.stall).min();
-    let drive = exact_duration(report.run.scenario.duration);
-    let limit = stalls.map_or_else(String::new, |stall| {
-        format!("; a run of {drive} can't exclude stalls longer than {}", brief_duration(stall))
-    });
+    let excluded = |what: &str, tests: &mut dyn Iterator<Item = &Proportion>| {
+        let longest = tests
+            .filter_map(|test| test.excluded)
+            .map(|excluded| excluded.stall)
+            .min()
+            .filter(|longest| !longest.is_zero())?;
+        Some(format!("{what} longer than {}", brief_duration(longest)))
+    };
+    let stalls = excluded("stalls", &mut findings.slos.iter().map(|one| &one.test));
+    let of_stores = findings.availability.iter().filter(|one| one.subject == Subject::Operations);
+    let outages = excluded("outages", &mut of_stores.map(|one| &one.test));
+    let not_excluded: Vec<String> = [stalls, outages].into_iter().flatten().collect();
+    let limit = if not_excluded.is_empty() {
+        String::new()
+    } else {
+        let drive = exact_duration(report.run.scenario.duration);
+        format!("; a run of {drive} can't exclude {}", not_excluded.join(", or "))
+    };
     format!("PASS: {met}{account}{limit}")
 }
 

@@ -251,6 +251,13 @@ fn availability(raw: Option<&raw::Availability>, source: &Source) -> Result<Avai
     Ok(Availability {
         objective: share(&raw.objective, "availability.objective")?.unwrap_or(default.objective),
         first_attempts: share(&raw.first_attempts, "availability.first_attempts")?,
+        longest_outage: match &raw.longest_outage {
+            Some(at) => {
+                let range = Duration::from_millis(1)..Duration::from_secs(3_601);
+                Some(source.duration(at, "availability.longest_outage", range)?)
+            }
+            None => None,
+        },
         undecided,
     })
 }

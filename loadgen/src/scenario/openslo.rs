@@ -154,6 +154,7 @@ impl File<'_> {
             questions: self.questions(measured)?,
             objective: self.text(line, percent),
             within: self.within(objective, measured)?,
+            also: Vec::new(),
             at_least: text("at_least")?,
             alpha: text("alpha")?,
             longest_stall: text("longest_stall")?,

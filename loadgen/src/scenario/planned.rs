@@ -6,7 +6,7 @@ use super::slo::{Operation, Slo};
 use super::stages::factors;
 use super::types::{Scenario, Users};
 use crate::population::{TenantClass, customers_of_tenants};
-use crate::question::Question;
+use crate::question::{Question, Store};
 
 /// A tenant's communications within this time are committed in one transaction.
 pub(crate) const TRANSACTION_WINDOW: Duration = Duration::from_millis(50);
@@ -60,6 +60,19 @@ impl Scenario {
             Operation::Events => self.event_rate(slo.tenants) / self.watched_event_in() as f64,
         };
         (rate * self.duration.as_secs_f64()) as u64
+    }
+
+    /// About the questions to a store, and the transactions that are committed to it.
+    pub(crate) fn planned_operations(&self, store: Store) -> u64 {
+        let of_store = |question: &&Question| question.store() == store;
+        let asked: f64 = self.probes.keys().filter(of_store).map(|&question| self.mean_rate(question, None)).sum();
+        let of_users = self.users.iter().map(|users| {
+            let shares = users.questions.keys().filter(of_store).map(|&question| users.share_of(question));
+            users.highest_rate() * shares.sum::<f64>()
+        });
+        let writes = store == Store::Postgres && self.describes_population;
+        let committed = if writes { self.transaction_rate(None) } else { 0.0 };
+        ((asked + of_users.sum::<f64>() + committed) * self.duration.as_secs_f64()) as u64
     }
 
     /// Those of each window, if it must hold in every one.

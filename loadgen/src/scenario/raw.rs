@@ -278,7 +278,7 @@ pub(super) struct Users {
 }
 
 /// An SLO: "`objective` of the answers to `questions` arrive `within`."
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Slo {
     /// Its name in reports.
@@ -296,6 +296,9 @@ pub(super) struct Slo {
     /// The limit, from the intended start to the last byte.
     #[schemars(with = "super::forms::Duration")]
     pub within: Text,
+    /// Further objectives of the same samples, such as { objective = "99 %", within = "1 s" }.
+    #[serde(default)]
+    pub also: Vec<Objective>,
     /// With `of = "events"`: so many events per second must be visible within the limit, such as "10000/s".
     #[schemars(with = "Option<super::forms::PlainRate>")]
     pub at_least: Option<Text>,
@@ -316,6 +319,31 @@ pub(super) struct Slo {
     pub in_every: Option<Text>,
 }
 
+/// One more objective of an SLO.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Objective {
+    /// Share of answers that must be in time.
+    #[schemars(with = "super::forms::Percent")]
+    pub objective: Text,
+    /// The limit, from the intended start to the last byte.
+    #[schemars(with = "super::forms::Duration")]
+    pub within: Text,
+}
+
+impl Slo {
+    /// An SLO for each objective: `name`, `name-2` and so on, as of an OpenSLO file.
+    pub(super) fn of_each_objective(mut self) -> Vec<Self> {
+        let also = std::mem::take(&mut self.also);
+        let further = (2..).zip(also).map(|(number, Objective { objective, within })| {
+            let name = Spanned::new(self.name.span(), format!("{}-{number}", self.name.as_ref()));
+            Self { name, objective, within, ..self.clone() }
+        });
+        let further: Vec<Self> = further.collect();
+        [self].into_iter().chain(further).collect()
+    }
+}
+
 /// The availability of each store that is judged.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -326,6 +354,9 @@ pub(super) struct Availability {
     /// Share of PostgreSQL's transactions that must succeed at the first attempt.
     #[schemars(with = "Option<super::forms::Percent>")]
     pub first_attempts: Option<Text>,
+    /// A PASS must hold for outages of up to this length.
+    #[schemars(with = "Option<super::forms::Duration>")]
+    pub longest_outage: Option<Text>,
     /// What too few samples for that mean: "block", the run is INCONCLUSIVE; "allow", it may pass.
     #[schemars(with = "Option<super::forms::Undecided>")]
     pub undecided: Option<Text>,

@@ -66,6 +66,19 @@ fn optional_keys_have_defaults() {
 }
 
 #[test]
+fn an_slo_may_have_several_objectives() {
+    let text =
+        edited("within = \"200 ms\"", "within = \"200 ms\"\nalso = [{ objective = \"99 %\", within = \"1 s\" }]");
+    let scenario = Scenario::parse(&text, "several.toml").unwrap();
+    let of_search: Vec<_> = scenario.slos.iter().filter(|slo| slo.name.starts_with("search")).collect();
+    let [first, second] = of_search[..] else { panic!("{of_search:?}") };
+    assert_eq!((first.name.as_str(), first.within, first.objective), ("search", Duration::from_millis(200), 0.95));
+    let further = Slo { name: "search-2".to_owned(), within: Duration::from_secs(1), objective: 0.99, ..first.clone() };
+    assert_eq!(*second, further);
+    assert!(Scenario::parse(&text.replace("within = \"1 s\" }", "within = \"1\" }"), "unit.toml").is_err());
+}
+
+#[test]
 fn a_drive_that_outlasts_the_cache_is_refused() {
     let longer = edited("span = \"1 day\"", "span = \"2 days\"");
     let text = longer.replace("replayed_in = \"75 s\"", "replayed_in = \"40 min\"");
@@ -121,6 +134,8 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("an unknown choice", edited("undecided = \"allow\"", "undecided = \"maybe\"")),
         ("too few samples for any PASS", edited("search = \"8/s\"", "search = \"0.7/s\"")),
         ("a stall that the drive is too short to exclude", edited("alpha = \"5 %\"", "longest_stall = \"5 s\"")),
+        ("another limit without unit", edited("alpha = \"5 %\"", "also = [{ objective = \"99 %\", within = \"1\" }]")),
+        ("an outage without unit", edited("undecided = \"allow\"", "longest_outage = \"1\"")),
         ("a stall without unit", edited("alpha = \"5 %\"", "longest_stall = \"5\"")),
         ("availability as a single value", edited("[availability]\n", "availability = \"99.99 %\"\n[seeds2]\n")),
         ("a broken line", edited("keys = 7", "keys = ")),

@@ -141,13 +141,17 @@ pub struct Availability {
     pub objective: f64,
     /// Share of retried writes that must succeed at the first attempt, if that is judged.
     pub first_attempts: Option<f64>,
+    /// A PASS must hold for outages of up to this length; `None` if it says itself for which it holds.
+    #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
+    pub longest_outage: Option<Duration>,
     /// What a run means that is too short to decide it.
     pub undecided: Undecided,
 }
 
 impl Default for Availability {
     fn default() -> Self {
-        Self { objective: 0.9999, first_attempts: None, undecided: Undecided::Block }
+        Self { objective: 0.9999, first_attempts: None, longest_outage: None, undecided: Undecided::Block }
     }
 }
 
@@ -241,6 +245,23 @@ impl Scenario {
     /// The longest latency limit that judges an operation which is no question.
     pub(crate) fn longest_limit(&self, of: Operation) -> Option<Duration> {
         self.slos.iter().filter(|slo| slo.of == of).map(|slo| slo.within).max()
+    }
+
+    /// The shortest latency limit that judges an operation which is no question.
+    pub(crate) fn shortest_limit(&self, of: Operation) -> Option<Duration> {
+        self.slos.iter().filter(|slo| slo.of == of).map(|slo| slo.within).min()
+    }
+
+    /// The shortest latency limit of each question that an SLO judges, whoever asks it.
+    pub(crate) fn limits(&self) -> BTreeMap<Question, Duration> {
+        let mut limits = BTreeMap::new();
+        for slo in &self.slos {
+            for &question in &slo.questions {
+                let limit = limits.entry(question).or_insert(slo.within);
+                *limit = slo.within.min(*limit);
+            }
+        }
+        limits
     }
 
     /// Every question that is asked, at a rate or by users.

@@ -58,11 +58,11 @@ pub(super) fn test(measured: &Measurements, objective: scenario::Availability) -
         failures.chain(written(writes, store).map(WriteRecorder::outcomes)).for_each(|one| together.merge(one));
         let is_used =
             together.samples() > 0 || recorders.iter().any(|one| Store::from(one.question().store()) == store);
-        is_used.then(|| judge(store, Subject::Operations, objective.objective, objective.undecided, &together))
+        is_used.then(|| judge(store, (Subject::Operations, objective.objective), objective, &together))
     });
     let first_attempts = objective.first_attempts.into_iter().flat_map(|share| {
         let attempts = writes.iter().filter_map(|one| Some((one.store(), one.first_attempts()?)));
-        attempts.map(move |(store, blocks)| judge(store, Subject::FirstAttempts, share, objective.undecided, blocks))
+        attempts.map(move |(store, blocks)| judge(store, (Subject::FirstAttempts, share), objective, blocks))
     });
     operations.chain(first_attempts).collect()
 }
@@ -71,8 +71,13 @@ fn written(writes: &[WriteRecorder], store: Store) -> impl Iterator<Item = &Writ
     writes.iter().filter(move |one| one.store() == store)
 }
 
-fn judge(store: Store, subject: Subject, objective: f64, undecided: Undecided, outcomes: &Blocks) -> Availability {
-    let hypothesis = Hypothesis { allowed: 1.0 - objective, alpha: ALPHA, longest_stall: None };
+fn judge(
+    store: Store,
+    (subject, objective): (Subject, f64),
+    scenario::Availability { longest_outage, undecided, .. }: scenario::Availability,
+    outcomes: &Blocks,
+) -> Availability {
+    let hypothesis = Hypothesis { allowed: 1.0 - objective, alpha: ALPHA, longest_stall: longest_outage };
     let (samples, failed) = (outcomes.samples(), outcomes.exceedances());
     let test = Proportion::test(outcomes, hypothesis, "fail");
     Availability { store, subject, objective, samples, failed, test, undecided }

@@ -4,7 +4,7 @@ use super::availability::ALPHA;
 use crate::binomial;
 use crate::number::percent;
 use crate::question::{Question, Store};
-use crate::scenario::{Availability, Scenario, Slo, Undecided};
+use crate::scenario::{Availability, Scenario, Slo, Undecided, brief_duration, exact_duration};
 
 /// The warnings about a scenario, one sentence each.
 pub fn warnings(scenario: &Scenario) -> Vec<String> {
@@ -40,21 +40,27 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     })
 }
 
-/// Availability that the questions alone can't decide, although the run needs it. Writes come on top.
+/// Availability that the planned operations can't decide, although the run needs it.
 fn undecided_availability(scenario: &Scenario) -> Option<String> {
-    let Availability { objective, undecided, .. } = scenario.availability;
+    let Availability { objective, longest_outage, undecided, .. } = scenario.availability;
     let needed = binomial::min_samples(1.0 - objective, ALPHA);
-    let rate = |store| {
-        let asked = scenario.probes.iter().filter(move |(question, _)| question.store() == store);
-        asked.map(|(_, rate)| rate).sum::<f64>()
-    };
-    let samples = |store| (rate(store) * scenario.duration.as_secs_f64()) as u64;
+    if let Some(outage) = longest_outage.filter(|outage| *outage * needed as u32 > scenario.duration) {
+        let needed = brief_duration(outage * needed as u32);
+        return (undecided == Undecided::Block).then(|| {
+            format!(
+                "availability can't be decided: to exclude outages of {} takes a drive of {needed}; lower \
+                 `availability.longest_outage`, or let the run pass without it with `availability.undecided = \"allow\"`",
+                exact_duration(outage)
+            )
+        });
+    }
+    let samples = |store| scenario.planned_operations(store);
     let few = |store: &&Store| (1..needed).contains(&samples(**store));
     let (store, samples) =
         Store::ALL.iter().filter(few).map(|&store| (store, samples(store))).min_by_key(|&(_, n)| n)?;
     (undecided == Undecided::Block).then(|| {
         format!(
-            "the availability of {} can't be decided: {} needs {needed} questions without a failure, and about \
+            "the availability of {} can't be decided: {} needs {needed} operations without a failure, and about \
              {samples} are planned; replay in more time, or let the run pass without it with \
              `availability.undecided = \"allow\"`",
             store.as_str(),
