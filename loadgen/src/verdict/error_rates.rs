@@ -211,6 +211,43 @@ fn false_verdicts_at_the_limit_stay_at_alpha_and_a_point() {
     }
 }
 
+/// The length of a window, and the number of windows of a drive.
+const WINDOW: Duration = Duration::from_mins(1);
+const WINDOWS: u64 = 5;
+
+/// The verdict on a drive whose windows `is_slow` behave like `process`, while nothing exceeds in the others.
+fn verdict_on_windows(process: Process, run: u64, is_slow: impl Fn(u64) -> bool) -> Verdict {
+    let (mut blocks, gap) = (Blocks::for_windows(WINDOW * WINDOWS as u32, WINDOW), 1.0 / RATE);
+    for window in 0..WINDOWS {
+        let mut simulation = Simulation::new(process, WINDOW.as_secs_f64(), run * WINDOWS + window);
+        let mut at = gap * simulation.rng.unit();
+        while at < WINDOW.as_secs_f64() {
+            let exceeds = simulation.exceeds(at, gap) && is_slow(window);
+            blocks.record(WINDOW * window as u32 + Duration::from_secs_f64(at), exceeds);
+            at += gap;
+        }
+    }
+    Proportion::test_windows(&blocks, WINDOW, P95, "exceed").verdict
+}
+
+/// A store that is at the limit in one window only must not pass more often, and one that is in all of them must not fail more often.
+#[test]
+fn an_slo_in_every_window_is_wrong_no_more_often() {
+    let runs = if is_long() { 4_000 } else { 400 };
+    let most = if is_long() { 0.06 } else { 0.077 };
+    println!("| store at the limit of an SLO in every minute of five | false PASS | false FAIL |\n|---|---|---|");
+    for process in [Process::Independent, Process::Correlated(1.0 / 120.0), Process::Stalls(1.0 / 59.0)] {
+        let share = |verdict, is_slow: fn(u64) -> bool| {
+            let wrong = (0..runs).filter(|&run| verdict_on_windows(process, run, is_slow) == verdict).count();
+            wrong as f64 / runs as f64
+        };
+        let (pass, fail) = (share(Verdict::Pass, |window| window == 2), share(Verdict::Fail, |_| true));
+        let process = process.describe(WINDOW.as_secs_f64());
+        println!("| {process} | {:.1} % | {:.1} % |", pass * 100.0, fail * 100.0);
+        assert!(pass <= most && fail <= most, "{process}: {pass} false PASSes, {fail} false FAILs");
+    }
+}
+
 /// Another negative control, and the last lines of the table: slowness that is longer than what the verdicts exclude.
 #[test]
 fn what_a_verdict_does_not_exclude_raises_its_error_rate() {
