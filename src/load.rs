@@ -23,7 +23,7 @@ pub(crate) async fn run(options: ShardOptions, settings: Settings) -> Result<Exi
     screen::note(&format!(
         "the records are on Kafka; `sluice ingest --port-base {base} --namespace {namespace}` moves them into their tables"
     ));
-    for loss in &driven.lost {
+    for loss in driven.lost.sentences() {
         screen::note(&format!("failed: {loss}"));
     }
     Ok(if has_failed { Exit::Fail } else { Exit::Pass })

@@ -100,8 +100,8 @@ pub struct Driven {
     pub planned: Totals,
     /// Records that their stores have acknowledged, by index of the tenant.
     pub acknowledged: Vec<Totals>,
-    /// One sentence for records that Kafka did not acknowledge, and one for those that PostgreSQL did not commit.
-    pub lost: Vec<String>,
+    /// What was handed to the stores and not written.
+    pub lost: Lost,
     /// Whether the drive was stopped early.
     pub stopped: bool,
 }
@@ -129,6 +129,22 @@ pub enum DriveError {
     Stopped,
 }
 
+/// What was handed to a store's client and not written, in a sentence for each store.
+#[derive(Debug)]
+pub struct Lost {
+    /// Records that Kafka did not acknowledge.
+    pub unacknowledged: Option<String>,
+    /// Communications that PostgreSQL did not commit.
+    pub uncommitted: Option<String>,
+}
+
+impl Lost {
+    /// All sentences.
+    pub fn sentences(&self) -> Vec<&str> {
+        [&self.unacknowledged, &self.uncommitted].into_iter().flatten().map(String::as_str).collect()
+    }
+}
+
 /// Drives the plan: the warm-up, then every write and probe at its intended start, until the last answer and
 /// acknowledgement. `stop` ends it early; records that Kafka's client already holds are still flushed.
 pub async fn drive(
@@ -153,15 +169,15 @@ pub async fn drive(
         warm_up_until(&clock, (&shared, &loops), stop, progress).await?;
     }
     let watching = Watching::start(context, &shared, &clock, stop);
-    let vitals = Vitals::start();
+    let vitals = Vitals::start(&clock);
     let (checks, checking) = start_checks(&shared, &loops);
     let mut probes = loops.run(Schedule::Drive, &clock, Some(checks)).await;
     let driving =
         async { tokio::join!(sent(sending), probes.all_started(), users_end(&shared.scenario, &clock, stop)) };
     let (sent, (), ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     let sent = sent?;
-    let (monotonic, system, ended) = (clock.elapsed(), clock.system_elapsed(), Instant::now());
-    let vitals = vitals.finish();
+    let (monotonic, ended) = (clock.elapsed(), Instant::now());
+    let vitals = vitals.finish().await;
     let finishing = finish(&shared, probes, (commits, checking), watching, stop);
     let (lost, delays) = with_last_progress(&shared, &Clock::start(stop), progress, finishing).await?;
     blocking(move || loops.join()).await;
@@ -169,7 +185,7 @@ pub async fn drive(
     let planned = blocking(move || plan.map_or_else(Totals::default, |plan| plan.all_totals_of(part))).await;
     let (kafka, lag) = sent.map(|Sent { kafka, lag }| (kafka, lag)).unzip();
     let vitals = (vitals, priority.is_raised());
-    let health = health(&shared, planned, (lag.unwrap_or_default(), delays), vitals, (monotonic, system));
+    let health = health(&shared, planned, (lag.unwrap_or_default(), delays), vitals, monotonic);
     Ok(Driven {
         measured: measurements(&shared, kafka),
         health,
@@ -195,7 +211,7 @@ fn health(
     planned: Totals,
     (lag, delays): (DurationHistogram, Delays),
     (vitals, priority_is_raised): (vitals::Measured, bool),
-    (monotonic, system): (Duration, Duration),
+    monotonic: Duration,
 ) -> GeneratorHealth {
     GeneratorHealth {
         writes: shared.started_writes(planned),
@@ -208,16 +224,15 @@ fn health(
         processor_share: vitals.processor_share,
         steal_share: vitals.steal_share,
         monotonic,
-        system,
+        system: vitals.deviation.apply(monotonic),
     }
 }
 
 /// Connections that commit to PostgreSQL; `None` if nothing is written.
 async fn writers(context: RunContext<'_>) -> Result<Option<Connections>, DriveError> {
+    let RunContext { stores, names, scenario, .. } = context;
     Ok(match context.access {
-        Access::ReadWrite => {
-            Some(commits::connect(context.stores, context.names, context.scenario.connections.postgres_writers).await?)
-        }
+        Access::ReadWrite => Some(commits::connect(stores, names, scenario.connections.postgres_writers).await?),
         Access::ReadOnly => None,
     })
 }
@@ -225,7 +240,8 @@ async fn writers(context: RunContext<'_>) -> Result<Option<Connections>, DriveEr
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     let RunContext { stores, names, scenario, plan, own, access, .. } = context;
     let (of_oracle, of_bounds, shard) = (Arc::clone(plan), Arc::clone(plan), context.shard());
-    let oracle = tokio::task::spawn_blocking(move || Oracle::new(of_oracle.population()));
+    let asked = scenario.questions_asked();
+    let oracle = tokio::task::spawn_blocking(move || Oracle::new(of_oracle.population(), &asked));
     let bounds = tokio::task::spawn_blocking(move || Bounds::new(&of_bounds, shard));
     let tenants = plan.population().tenants().len();
     Ok(Arc::new(Shared {
@@ -333,14 +349,14 @@ async fn warm_up_until(
     warmed
 }
 
-/// Waits for everything in flight; returns [`Driven::lost`], and how late the tasks of the generator ran.
+/// Waits for everything in flight; returns what was not written, and how late the tasks of the generator ran.
 async fn finish(
     shared: &Arc<Shared>,
     probes: Running,
     (commits, checking): (Option<JoinHandle<DurationHistogram>>, JoinHandle<()>),
     watching: Option<Watching>,
     stop: &CancellationToken,
-) -> Result<(Vec<String>, Delays), DriveError> {
+) -> Result<(Lost, Delays), DriveError> {
     let loops = probes.ended().await?;
     join(checking).await;
     let commits = match commits {
@@ -357,7 +373,7 @@ async fn finish(
     let uncommitted = read(&shared.counters.uncommitted);
     let uncommitted =
         (uncommitted > 0).then(|| format!("write to PostgreSQL: {uncommitted} communications were not committed"));
-    let lost = flushed.err().map(|error| error.to_string()).into_iter().chain(uncommitted).collect();
+    let lost = Lost { unacknowledged: flushed.err().map(|error| error.to_string()), uncommitted };
     Ok((lost, Delays { loops, commits }))
 }
 

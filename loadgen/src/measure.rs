@@ -38,6 +38,8 @@ pub struct Measured {
     pub lag: DurationHistogram,
     /// Waits for a connection of the client.
     pub waited: DurationHistogram,
+    /// Exceedances that would have been none without these waits.
+    pub kept_waiting: u64,
     /// Samples and exceedances by time.
     pub blocks: Blocks,
     /// Samples, and errors and time-outs, by time.
@@ -51,7 +53,8 @@ impl Measured {
     pub fn new(drive: Duration) -> Self {
         let [latency, lag, waited] = std::array::from_fn(|_| DurationHistogram::default());
         let (blocks, failures) = (Blocks::new(drive), Blocks::new(drive));
-        Self { counts: Counts::default(), latency, lag, waited, blocks, failures, series: Series::new(drive) }
+        let (counts, kept_waiting, series) = (Counts::default(), 0, Series::new(drive));
+        Self { counts, latency, lag, waited, kept_waiting, blocks, failures, series }
     }
 
     /// A copy of what is judged: without the series and the waits, which take longer to copy and only appear in reports.
@@ -73,6 +76,7 @@ impl Measured {
         self.latency.merge(&other.latency);
         self.lag.merge(&other.lag);
         self.waited.merge(&other.waited);
+        self.kept_waiting += other.kept_waiting;
         self.blocks.merge(&other.blocks);
         self.failures.merge(&other.failures);
         self.series.merge(&other.series);
@@ -85,6 +89,7 @@ impl Measured {
         self.series.record(sample);
         self.blocks.record(intended, exceeds);
         self.failures.record(intended, failed);
+        self.kept_waiting += u64::from(sample.is_kept_waiting(limit));
         if outcome != Outcome::HeldBack {
             self.lag.record(lag);
             self.waited.record(waited);
@@ -290,7 +295,7 @@ pub struct GeneratorHealth {
     pub steal_share: Option<f64>,
     /// Length of the drive by the monotonic clock.
     pub monotonic: Duration,
-    /// Length of the drive by the system clock; a difference means that the clock jumped.
+    /// The same by the system clock when it deviated most; a difference means that the clock jumped.
     pub system: Duration,
 }
 
@@ -303,7 +308,7 @@ impl Started {
 }
 
 impl GeneratorHealth {
-    /// Adds that of another generator of the same run; of shares and lengths the larger counts.
+    /// Adds that of another generator of the same run; of shares the larger counts, and of clocks that which deviates more.
     pub fn merge(&mut self, other: &Self) {
         self.writes.merge(other.writes);
         self.probes.merge(other.probes);
@@ -315,8 +320,10 @@ impl GeneratorHealth {
         let larger = |mine: Option<f64>, theirs: Option<f64>| mine.into_iter().chain(theirs).reduce(f64::max);
         self.processor_share = larger(self.processor_share, other.processor_share);
         self.steal_share = larger(self.steal_share, other.steal_share);
-        self.monotonic = self.monotonic.max(other.monotonic);
-        self.system = self.system.max(other.system);
+        // The clock that deviated most is judged.
+        if other.system.abs_diff(other.monotonic) > self.system.abs_diff(self.monotonic) {
+            (self.monotonic, self.system) = (other.monotonic, other.system);
+        }
     }
 }
 
@@ -360,6 +367,23 @@ mod tests {
         let exceedances = (measured.counts.exceedances, measured.blocks.exceedances());
         assert_eq!((measured.counts.samples, exceedances), (3, (1, 1)));
         assert_eq!(measured.latency.max().map(|longest| longest.as_secs()), Some(5));
+    }
+
+    #[test]
+    fn exceedances_that_the_client_itself_caused_are_counted() {
+        let mut measured = Measured::new(Duration::from_mins(1));
+        let mut record = |waited: u64, latency: u64, outcome, limit| {
+            let [waited, latency] = [waited, latency].map(Duration::from_millis);
+            measured.record(Sample { latency, waited, ..sample(0, outcome) }, limit);
+            std::mem::take(&mut measured.kept_waiting) == 1
+        };
+        assert!(record(60, 150, Outcome::Correct, LIMIT));
+        assert!(!record(40, 150, Outcome::Correct, LIMIT), "the store itself took too long");
+        assert!(!record(60, 90, Outcome::Correct, LIMIT), "in time");
+        assert!(!record(60, 150, Outcome::Error, LIMIT), "an exceedance anyway");
+        assert!(record(9_000, 9_050, Outcome::TimedOut, LIMIT));
+        assert!(record(9_000, 9_050, Outcome::TimedOut, None) && !record(1_000, 9_050, Outcome::TimedOut, None));
+        assert!(!record(9_000, 9_050, Outcome::Correct, None), "no exceedance without a limit");
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub struct Trial<'a> {
     /// Dead letters of earlier trials.
     letters_before: u64,
     failures: Vec<String>,
+    /// What says that communications were never written; the generator may be at fault.
+    unwritten: Vec<String>,
     /// What was acknowledged to all shards; `None` if this is the only one.
     all_acknowledged: Option<Vec<Totals>>,
 }
@@ -87,6 +89,7 @@ impl<'a> Trial<'a> {
             stop,
             letters_before: 0,
             failures: Vec::new(),
+            unwritten: Vec::new(),
             all_acknowledged: None,
         }
     }
@@ -135,7 +138,7 @@ impl<'a> Trial<'a> {
 
     /// Whether anything failed so far.
     pub fn has_failed(&self) -> bool {
-        !self.failures.is_empty()
+        !self.failures.is_empty() || !self.unwritten.is_empty()
     }
 
     /// Drives the plan. A store's failures are measured; an error means that the drive itself failed.
@@ -173,7 +176,8 @@ impl<'a> Trial<'a> {
             Err(DriveError::Stopped) => return Err(TrialError::Stopped),
             driven => driven?,
         };
-        self.failures.extend(driven.lost.iter().cloned());
+        self.failures.extend(driven.lost.unacknowledged.clone());
+        self.unwritten.extend(driven.lost.uncommitted.clone());
         self.observer.step_finished(&describe(&driven));
         Ok(driven)
     }
@@ -240,7 +244,9 @@ impl<'a> Trial<'a> {
         let account = self.unless_stopped(Box::pin(balancing)).await?;
         let balances = if account.is_balanced() { "the account balances" } else { "the account does not balance" };
         self.observer.step_finished(balances);
-        self.failures.extend(account.discrepancies());
+        let uncommitted = account.uncommitted();
+        self.failures.extend(account.discrepancies().into_iter().filter(|one| !uncommitted.contains(one)));
+        self.unwritten.extend(uncommitted);
         self.failures.extend(self.check_state_cluster().await);
         if self.session.is_taken() {
             self.failures.push(format!(
@@ -255,9 +261,13 @@ impl<'a> Trial<'a> {
     pub fn findings(self, driven: &Driven) -> Findings {
         let scenario = &self.scenario;
         let (slos, availability) = verdict::judge(scenario, &driven.measured);
-        let failures = verdict::failures(self.failures, scenario, &driven.measured.questions);
-        let validity =
-            verdict::validity(&scenario.slos, (&driven.measured.questions, &driven.measured.slos), &driven.health);
+        let validity = verdict::validity(&scenario.slos, &driven.measured, &driven.health);
+        let mut found = self.failures;
+        // No store refused them.
+        if !verdict::is_short_of_writers(&driven.measured) {
+            found.extend(self.unwritten);
+        }
+        let failures = verdict::failures(found, scenario, &driven.measured.questions);
         Findings { slos, availability, validity, failures }
     }
 

@@ -8,6 +8,7 @@ mod forecast;
 mod holm;
 mod hypothesis;
 mod latency;
+mod pools;
 mod proportion;
 mod slo;
 mod validity;
@@ -22,7 +23,7 @@ pub(crate) use holm::step_down;
 pub use latency::Latency;
 pub use proportion::Proportion;
 pub use slo::{Judged, failures, wrong_without_slo};
-pub use validity::{Validity, validity};
+pub use validity::{Validity, is_short_of_writers, validity};
 pub use warnings::warnings;
 
 use crate::measure::Measurements;

@@ -15,7 +15,7 @@ async fn a_load_and_a_drive_balance_exactly() {
     assert!(account.is_balanced(), "{:#?}", account.discrepancies());
 
     let driven = world.drive_and_wait().await;
-    assert!(driven.lost.is_empty() && !driven.stopped, "{:?}", driven.lost);
+    assert!(driven.lost.sentences().is_empty() && !driven.stopped, "{:?}", driven.lost);
     assert_eq!(driven.measured.questions.len(), world.scenario.probes.len());
     for recorder in &driven.measured.questions {
         let Counts { samples, wrong, errors, .. } = recorder.measured().counts;

@@ -45,7 +45,7 @@ async fn through_proxy(stores: &Stores, delay: Duration) -> Stores {
 
 async fn commits_on(world: &World, stores: Stores) -> Judged {
     let driven = world.drive_on(&stores, &CancellationToken::new()).await;
-    assert_eq!(driven.lost, [""; 0]);
+    assert_eq!(driven.lost.sentences(), [""; 0]);
     let (slos, _) = judge(&world.scenario, &driven.measured);
     slos.into_iter().find(|judged| judged.slo.name == "commits").unwrap()
 }

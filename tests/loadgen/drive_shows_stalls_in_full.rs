@@ -1,11 +1,12 @@
 //! A stall of three seconds shows in full in the latencies of its store, although the answers come after their time-out,
-//! and in no other store's.
+//! and in no other store's. One of PostgreSQL shows in its commits as well.
 
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use sluice_loadgen::drive::Driven;
 use sluice_loadgen::question::{Question, Store};
+use sluice_loadgen::scenario::Scenario;
 use sluice_schemas::stores::Stores;
 use sluice_testkit::{ProxyMode, TcpProxy};
 
@@ -23,7 +24,9 @@ const MAX_DRIVES: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_of_three_seconds_shows_in_full() {
-    let (world, _) = World::loaded().await;
+    // So many that each question is asked at least once while its store stalls.
+    let often = |scenario: &mut Scenario| scenario.probes.values_mut().for_each(|rate| *rate = rate.max(15.0));
+    let (world, _) = World::loaded_with(often).await;
     world.warm_up().await;
     let elasticsearch = TcpProxy::start(&world.stores.elasticsearch.url).await;
     let clickhouse = TcpProxy::start(&world.stores.clickhouse.url).await;
@@ -69,6 +72,12 @@ fn assert_stalled(driven: &Driven, stalled: Store) {
     });
     let longest = longest.max().unwrap();
     assert!(longest >= Duration::from_millis(2_900), "{longest:?}, {stalled:?} stalled");
+    if stalled == Store::Postgres {
+        let writes = &driven.measured.writes;
+        let commits = writes.iter().find(|one| one.store() == sluice_schemas::Store::Postgres).unwrap();
+        let longest = commits.latency().max().unwrap();
+        assert!(longest >= Duration::from_millis(2_900), "{longest:?} of a commit");
+    }
 }
 
 /// A question of another store that was as slow as if its store had stalled.

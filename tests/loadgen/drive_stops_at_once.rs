@@ -39,7 +39,7 @@ async fn a_stopped_drive_flushes_and_reports_what_was_acknowledged() {
         driven = stopped => driven.unwrap(),
         () = deadline => panic!("the drive goes on after its stop"),
     };
-    assert!(driven.stopped && driven.lost.is_empty());
+    assert!(driven.stopped && driven.lost.sentences().is_empty());
 
     let account = world.account(&driven.acknowledged).await;
     let offsets: u64 = account.provenance.iter().map(|table| table.offsets).sum();

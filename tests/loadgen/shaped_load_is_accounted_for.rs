@@ -48,7 +48,7 @@ async fn a_shaped_drive_balances_exactly_and_keeps_users_apart() {
     world.scenario = shaped(&world.scenario);
     world.plan = Arc::new(Plan::new(&world.scenario, &Population::new(&world.scenario)));
     let driven = world.drive_and_wait().await;
-    assert!(driven.lost.is_empty() && !driven.stopped, "{:?}", driven.lost);
+    assert!(driven.lost.sentences().is_empty() && !driven.stopped, "{:?}", driven.lost);
     let tenants = 0..world.plan.population().tenants().len();
     let planned: Vec<_> = tenants.map(|tenant| world.plan.totals(tenant)).collect();
     assert_eq!(driven.acknowledged, planned);

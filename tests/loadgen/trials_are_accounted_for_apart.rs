@@ -29,6 +29,7 @@ impl Observer for Silent {
     fn step_finished(&self, _: &str) {}
     fn load_started(&self, _: &BTreeMap<String, u64>) {}
     fn loaded(&self, _: &str, _: u64) {}
+    fn kept(&self, _: &str, _: u64) {}
     fn drive_started(&self) {}
     fn driving(&self, _: &Arc<Progress>) {}
 }
@@ -74,7 +75,7 @@ async fn three_trials_of_a_session_are_each_exact() {
     let mut loaded = None;
     for (number, scenario) in [(0, scenario.clone()), (1, scenario.at_rate(2.0)), (2, scenario.clone())] {
         let (driven, account, planned) = run(&session, number, scenario).await;
-        assert!(driven.lost.is_empty(), "{:?}", driven.lost);
+        assert!(driven.lost.sentences().is_empty(), "{:?}", driven.lost);
         let asked = driven.measured.questions.iter().map(|recorder| recorder.measured().counts);
         let (samples, wrong) = asked.fold((0, 0), |sum, counts| (sum.0 + counts.samples, sum.1 + counts.wrong));
         assert!(samples > 0 && wrong == 0, "{wrong} of {samples} answers are wrong in trial {number}");

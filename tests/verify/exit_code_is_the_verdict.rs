@@ -16,6 +16,8 @@ async fn two_runs_in_sequence_in_one_namespace_pass() {
         let report = world.report();
         assert_eq!(report["verdict"], "PASS");
         assert_eq!(report["findings"]["failures"], serde_json::json!([]));
+        let share = |name: &str| report["generator"][name].as_f64().expect("the system tells the shares of processors");
+        assert!(share("processor_share") > 0.0 && share("steal_share") >= 0.0, "{}", report["generator"]);
         let versions = report["run"]["stores"].as_object().unwrap();
         let tell: Vec<&str> = versions.keys().map(String::as_str).collect();
         let stores = ["clickhouse", "connect", "elasticsearch", "kafka", "postgres", "redis-cache", "redis-state"];

@@ -103,6 +103,23 @@ async fn a_pool_that_is_too_small_makes_the_run_invalid() {
     assert_invalid(world, run, "raise `connections.postgres` of the scenario").await;
 }
 
+/// PostgreSQL answers late, so one connection can't commit what is due, and much is never written. Neither is PostgreSQL's fault, nor is
+/// anything lost.
+#[tokio::test]
+async fn too_few_writers_make_the_run_invalid() {
+    let world = World::new().await;
+    let mut stores = world.stores.clone();
+    let postgres = TcpProxy::in_front_of_postgres(&mut stores).await;
+    let scenario = longer().replace("communications = 400", "communications = 1_200");
+    let scenario = format!("{scenario}\n[connections]\npostgres_writers = 1\n");
+    let mut run = world.verify_with_postgres_of(&stores, &scenario);
+    run.wait_for_line("ingest worker ready").await;
+    postgres.set_mode(ProxyMode::Delayed(Duration::from_millis(90)));
+    run.wait_for_line("driven for").await;
+    postgres.set_mode(ProxyMode::Delayed(Duration::ZERO));
+    assert_invalid(world, run, "raise `connections.postgres_writers` of the scenario").await;
+}
+
 /// The negative control: what a store does is no excuse.
 #[tokio::test]
 async fn a_suspended_store_fails_the_run() {

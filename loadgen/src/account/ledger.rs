@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::target::postgres::STORE;
+
 /// Maximum number of examples of each kind of difference.
 pub const EXAMPLES: usize = 5;
 
@@ -162,6 +164,12 @@ impl Account {
             && self.recomputed.iter().all(|table| table.differing == 0)
     }
 
+    /// Of [`Account::discrepancies`], those of records that were never committed to PostgreSQL, while nothing else is wrong with the others.
+    pub fn uncommitted(&self) -> Vec<String> {
+        let uncommitted = |ledger: &&Ledger| ledger.store == STORE && ledger.is_only_unproduced();
+        self.ledgers.iter().filter(uncommitted).map(Ledger::discrepancy).collect()
+    }
+
     /// One sentence for each ledger or table that does not balance.
     pub fn discrepancies(&self) -> Vec<String> {
         let ledgers = self.ledgers.iter().filter(|ledger| !ledger.balances()).map(Ledger::discrepancy);
@@ -183,6 +191,14 @@ impl Account {
 }
 
 impl Ledger {
+    /// Whether it would balance if the records that were never produced had not been planned. One that was given up may have landed all
+    /// the same.
+    fn is_only_unproduced(&self) -> bool {
+        let Self { planned, produced, differences, .. } = self;
+        let (landed, others) = (self.landed + self.dead_lettered, Differences { missing: 0, ..differences.clone() });
+        produced < planned && landed >= *produced && landed + differences.missing == *planned && others.is_none()
+    }
+
     fn discrepancy(&self) -> String {
         let Self { store, kind, tenant, planned, produced, landed, dead_lettered, differences, .. } = self;
         let Differences { missing, duplicate, wrong, unexpected, examples } = differences;
@@ -219,6 +235,24 @@ mod tests {
         assert!(!Ledger { landed: 10, ..exact() }.balances());
         assert!(!Ledger { dead_lettered: 0, ..exact() }.balances());
         assert!(!Ledger { planned: 11, ..exact() }.balances());
+    }
+
+    #[test]
+    fn what_was_never_produced_is_told_from_what_was_lost() {
+        let missing = |count| Differences { missing: count, ..Differences::default() };
+        let store = STORE.to_owned();
+        let ledger = Ledger { store, planned: 13, differences: missing(3), ..exact() };
+        let uncommitted = |ledger| Account { ledgers: vec![ledger], ..Account::default() }.uncommitted().len();
+        assert!(!ledger.balances());
+        assert_eq!(uncommitted(ledger.clone()), 1);
+        let differences = missing(2);
+        assert_eq!(uncommitted(Ledger { landed: 10, differences, ..ledger.clone() }), 1, "one was given up and landed");
+        assert_eq!(uncommitted(exact()), 0, "it balances");
+        assert_eq!(uncommitted(Ledger { landed: 8, ..ledger.clone() }), 0, "one that was produced is lost");
+        assert_eq!(uncommitted(Ledger { differences: missing(4), ..ledger.clone() }), 0, "one more is missing");
+        let differences = Differences { wrong: 1, ..missing(3) };
+        assert_eq!(uncommitted(Ledger { differences, ..ledger.clone() }), 0, "one is wrong");
+        assert_eq!(uncommitted(Ledger { store: "ClickHouse".to_owned(), ..ledger }), 0, "another store");
     }
 
     #[test]

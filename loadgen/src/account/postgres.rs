@@ -15,8 +15,7 @@ use super::page::StoredRows;
 use super::reconcile::{Entry, Tally};
 use super::slice::Kind;
 use super::time_limit::TimeLimit;
-
-const STORE: &str = "PostgreSQL";
+use crate::target::postgres::STORE;
 
 /// A set of rows of a table.
 #[derive(Debug, Clone, Copy)]

@@ -14,6 +14,7 @@ use super::time_limit::TimeLimit;
 use crate::plan::Totals;
 use crate::population::Tenant;
 use crate::run_context::RunContext;
+use crate::target::postgres::STORE;
 
 /// Accounts for every table.
 pub(super) async fn account(
@@ -26,7 +27,7 @@ pub(super) async fn account(
     let time_limit = TimeLimit::for_rows(context.plan.population().tenants().iter().map(rows).sum());
     for set in ROW_SETS.into_iter().filter(|set| set.origin == Origin::Loaded || !acknowledged.is_empty()) {
         let (kind, origin) = (set.kind, set.origin);
-        let page = Page { store: "PostgreSQL", table: set.table, kind, origin, digest: postgres_digest };
+        let page = Page { store: STORE, table: set.table, kind, origin, digest: postgres_digest };
         let start = match origin {
             Origin::Loaded => context.scenario.start,
             Origin::Driven => context.plan.since().unwrap_or(context.scenario.start),

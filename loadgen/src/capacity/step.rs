@@ -16,6 +16,7 @@ use super::subject::{LENGTHENED, Subject};
 use crate::account::Settled;
 use crate::drive::Driven;
 use crate::load::LoadError;
+use crate::measure::DurationHistogram;
 use crate::observer::Observer;
 use crate::plan::Totals;
 use crate::scenario::{Scenario, exact_duration};
@@ -177,14 +178,17 @@ async fn wait_for_merges(stores: &Stores, names: &Names, stop: &CancellationToke
     }
 }
 
-/// Largest share of a question's latency that was a wait for a connection of the generator, at the 95th percentile.
+/// Largest share of the latency of a question, or of a transaction, that was a wait for a connection of the generator, at the 95th
+/// percentile.
 fn pool_share(driven: &Driven) -> f64 {
-    let share = |recorder: &crate::measure::Recorder| {
-        let measured = recorder.measured();
-        let (waited, latency) = (measured.waited.quantile(0.95)?, measured.latency.quantile(0.95)?);
+    let share = |(waited, latency): (&DurationHistogram, &DurationHistogram)| {
+        let (waited, latency) = (waited.quantile(0.95)?, latency.quantile(0.95)?);
         Some(waited.as_secs_f64() / latency.as_secs_f64().max(1e-6))
     };
-    driven.measured.questions.iter().filter_map(share).fold(0.0, f64::max).min(1.0)
+    let measured = &driven.measured;
+    let asked = measured.questions.iter().map(|one| (&one.measured().waited, &one.measured().latency));
+    let written = measured.writes.iter().map(|one| (one.waited(), one.latency()));
+    asked.chain(written).filter_map(share).fold(0.0, f64::max).min(1.0)
 }
 
 /// How many of the scaled questions were in progress on average, and how many were answered per second.

@@ -24,8 +24,9 @@ use super::shared::{Shared, add};
 use super::timer::Timer;
 use super::writes::Group;
 use crate::measure::{DurationHistogram, Outcome, Sample};
+use crate::scenario::Operation;
 use crate::target::QueryError;
-use crate::target::connections::Connections;
+use crate::target::connections::{Connections, Turn};
 use crate::target::waited;
 
 /// Delays before each retry; after the last one fails, the group is given up.
@@ -64,11 +65,14 @@ pub(super) struct Commits {
     shared: Arc<Shared>,
     clock: Clock,
     connections: Connections,
+    /// The shortest limit of an SLO of commits.
+    limit: Option<Duration>,
 }
 
 impl Commits {
     pub(super) fn new(shared: &Arc<Shared>, clock: &Clock, connections: Connections) -> Self {
-        Self { shared: Arc::clone(shared), clock: clock.clone(), connections }
+        let limit = shared.scenario.shortest_limit(Operation::Commits);
+        Self { shared: Arc::clone(shared), clock: clock.clone(), connections, limit }
     }
 
     /// Commits groups concurrently until the channel closes or the drive is stopped. Returns how late the tasks of its runtime
@@ -106,23 +110,24 @@ impl Commits {
         let measure = |outcome, waited| {
             let sample = Sample { intended: at, lag, latency: intended.elapsed(), waited, outcome };
             self.shared.record_commit(tenant, sample);
+            lock(&self.shared.transactions).record_wait(at, waited);
         };
         let tenant_id = self.shared.plan.population().tenants()[tenant].id;
         let rows = Columns::from_rows(rows);
+        let mut given_up = Outcome::Error;
         for (attempt, pause) in RETRY_DELAYS.map(Some).into_iter().chain([None]).enumerate() {
-            let inserting = rows.insert(&self.connections, tenant_id);
-            let limited = tokio::time::timeout(self.time_left().min(ATTEMPT), inserting);
-            let (result, for_connection) = waited::measure(limited).await;
+            let (result, for_connection) = waited::measure(self.limit, self.attempt(&rows, tenant_id)).await;
             waited += for_connection;
-            let is_committed = matches!(result, Ok(Ok(())));
+            let is_committed = matches!(result, Some(Ok(())));
             if attempt == 0 {
                 lock(&self.shared.transactions).record_first_attempt(at, !is_committed);
             }
-            if let Ok(Err(error)) = &result {
+            if let Some(Err(error)) = &result {
                 self.shared.note_own_fault(error);
             }
+            given_up = if result.is_none() { Outcome::TimedOut } else { Outcome::Error };
             match result {
-                Ok(Ok(())) => {
+                Some(Ok(())) => {
                     measure(Outcome::Correct, waited);
                     if let Some(newest) = newest {
                         self.shared.bounds.committed(tenant, (number, newest), self.clock.elapsed());
@@ -132,19 +137,25 @@ impl Commits {
                     transactions.record_answer(at, self.clock.elapsed(), intended.elapsed());
                     return add(&self.shared.counters.committed[tenant], count);
                 }
-                Ok(Err(error)) if self.shared.should_log_failure() => {
+                Some(Err(error)) if self.shared.should_log_failure() => {
                     tracing::warn!(tenant, rows = count, %error, retry = pause.is_some(), "a transaction failed");
                 }
-                Ok(Err(_)) | Err(_) => {}
+                Some(Err(_)) | None => {}
             }
             match pause.filter(|pause| *pause < self.time_left()) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => break,
             }
         }
-        measure(Outcome::Error, waited);
+        measure(given_up, waited);
         lock(&self.shared.transactions).record(at, true);
         add(&self.shared.counters.uncommitted, count);
+    }
+
+    /// One attempt; `None` if it did not end in time. The wait for a connection belongs to none.
+    async fn attempt(&self, rows: &Columns, tenant: Uuid) -> Option<Result<(), QueryError>> {
+        let turn = tokio::time::timeout(self.time_left(), self.connections.turn()).await.ok()?;
+        tokio::time::timeout(self.time_left().min(ATTEMPT), rows.insert(turn, tenant)).await.ok()
     }
 
     fn time_left(&self) -> Duration {
@@ -204,8 +215,8 @@ impl Columns {
         columns
     }
 
-    async fn insert(&self, connections: &Connections, tenant: Uuid) -> Result<(), QueryError> {
-        let mut lease = connections.lease().await?;
+    async fn insert(&self, turn: Turn<'_>, tenant: Uuid) -> Result<(), QueryError> {
+        let mut lease = turn.lease().await?;
         let inserted = self.insert_on(&mut lease, tenant).await;
         lease.end(inserted.map_err(QueryError::from))
     }

@@ -39,6 +39,9 @@ pub(super) trait Caller {
     /// How long a user waits.
     fn time_out(&self, probe: &Probe) -> Duration;
 
+    /// The shortest limit that judges the reply, if there is one.
+    fn limit(&self, probe: &Probe) -> Option<Duration>;
+
     /// Whether a fault injected for a test skips the probe of that index.
     fn is_skipped(&self, index: usize) -> bool;
 }
@@ -158,7 +161,7 @@ pub(super) async fn call<C: Caller>(caller: &C, clock: &Clock, probe: Probe) -> 
     // A user has left when the time-out is over; the answer still shows how long the stall was.
     let last = intended + caller.time_out(&probe) + MAX_LATE;
     let calling = tokio::time::timeout_at(last.into(), caller.call(&probe));
-    let (reply, waited) = waited::measure(calling).await;
+    let (reply, waited) = waited::measure(caller.limit(&probe), calling).await;
     Finished { reply: reply.ok(), lag, latency: intended.elapsed(), waited, probe, users: None, is_held_back: false }
 }
 
@@ -196,6 +199,10 @@ mod tests {
 
         fn time_out(&self, _: &Probe) -> Duration {
             Duration::from_secs(2)
+        }
+
+        fn limit(&self, _: &Probe) -> Option<Duration> {
+            None
         }
 
         fn is_skipped(&self, _: usize) -> bool {

@@ -193,7 +193,8 @@ impl Member {
     async fn run(&self, connected: &Connected, phase: Phase) {
         let Phase { schedule, clock, checks, all_started, ended } = phase;
         let Shared { plan, shard, scenario, counters, own, .. } = &*self.shared;
-        let questions = Questions { connected, own, population: plan.population(), time_outs: scenario.time_outs };
+        let (time_outs, limits) = (scenario.time_outs, scenario.limits());
+        let questions = Questions { connected, own, population: plan.population(), time_outs, limits };
         // A warm-up is not counted.
         let uncounted = ProbeCounts::default();
         let counts = if schedule == Schedule::Drive { &counters.probes } else { &uncounted };

@@ -41,6 +41,10 @@ impl Caller for Nothing {
         Duration::from_secs(2)
     }
 
+    fn limit(&self, _: &Probe) -> Option<Duration> {
+        None
+    }
+
     fn is_skipped(&self, _: usize) -> bool {
         false
     }

@@ -9,6 +9,7 @@ use crate::population::Population;
 use crate::question::{Answer, Question, Subject};
 use crate::scenario::TimeOuts;
 use crate::target::{QueryError, Targets};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The probes of a warm-up, or of the drive.
@@ -49,6 +50,8 @@ pub(super) struct Questions<'a> {
     pub(super) own: &'a Prepared,
     pub(super) population: &'a Population,
     pub(super) time_outs: TimeOuts,
+    /// [`crate::scenario::Scenario::limits`].
+    pub(super) limits: BTreeMap<Question, Duration>,
 }
 
 impl Caller for Questions<'_> {
@@ -70,6 +73,10 @@ impl Caller for Questions<'_> {
 
     fn time_out(&self, probe: &Probe) -> Duration {
         self.time_outs.for_store(probe.question.store())
+    }
+
+    fn limit(&self, probe: &Probe) -> Option<Duration> {
+        self.limits.get(&probe.question).copied()
     }
 
     fn is_skipped(&self, index: usize) -> bool {

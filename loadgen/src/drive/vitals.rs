@@ -1,11 +1,24 @@
 //! What the generator itself got from its machine during a drive: the shares of the processors that it used and that the
-//! hypervisor took. It decides nothing; the verdict judges it.
+//! hypervisor took, and how far the system clock deviated. It decides nothing; the verdict judges it.
 
+use std::time::Duration;
+
+use sluice_schemas::concurrency::join;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::clock::{Clock, Deviation};
 use crate::fault::{Fault, is_injected};
+
+/// Interval at which the clocks are compared.
+const COMPARE: Duration = Duration::from_millis(100);
 
 /// A running measurement.
 pub(super) struct Vitals {
     at_start: Option<Processors>,
+    /// Ends the watch.
+    watched: DropGuard,
+    watching: JoinHandle<Deviation>,
 }
 
 /// What was measured.
@@ -15,20 +28,35 @@ pub(super) struct Measured {
     pub(super) processor_share: Option<f64>,
     /// Share of all processors that the hypervisor took, 0 to 1; `None` where the system doesn't tell.
     pub(super) steal_share: Option<f64>,
+    /// The largest deviation of the system clock.
+    pub(super) deviation: Deviation,
 }
 
 impl Vitals {
-    /// Starts to measure.
-    pub(super) fn start() -> Self {
-        Self { at_start: Processors::read() }
+    /// Starts to measure, from the start of a drive by `clock`.
+    pub(super) fn start(clock: &Clock) -> Self {
+        let ended = CancellationToken::new();
+        let watching = tokio::spawn(largest_deviation(clock.clone(), ended.clone()));
+        Self { at_start: Processors::read(), watched: ended.drop_guard(), watching }
     }
 
     /// What was measured since the start.
-    pub(super) fn finish(self) -> Measured {
-        let shares = self.at_start.zip(Processors::read()).and_then(|(start, end)| end.shares_since(start));
-        let own = if is_injected(Fault::UseProcessors) { Some(0.9) } else { shares.map(|(own, _)| own) };
-        let steal = if is_injected(Fault::LoseProcessors) { Some(0.2) } else { shares.map(|(_, steal)| steal) };
-        Measured { processor_share: own, steal_share: steal }
+    pub(super) async fn finish(self) -> Measured {
+        let shares =
+            self.at_start.zip(Processors::read()).and_then(|(start, end)| end.altered(start).shares_since(start));
+        let (processor_share, steal_share) = shares.unzip();
+        drop(self.watched);
+        Measured { processor_share, steal_share, deviation: join(self.watching).await }
+    }
+}
+
+async fn largest_deviation(clock: Clock, ended: CancellationToken) -> Deviation {
+    let mut largest = Deviation::default();
+    loop {
+        largest = largest.or(clock.deviation());
+        if ended.run_until_cancelled(tokio::time::sleep(COMPARE)).await.is_none() {
+            return largest.or(clock.deviation());
+        }
     }
 }
 
@@ -54,6 +82,18 @@ impl Processors {
         let fields: Vec<&str> = process.rsplit_once(')')?.1.split_whitespace().collect();
         let own = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
         Some(Self { own, stolen: *ticks.get(7)?, total: ticks.iter().sum() })
+    }
+
+    /// With the faults that a test injects: processors that this process used, or the hypervisor.
+    fn altered(mut self, start: Self) -> Self {
+        let total = self.total.saturating_sub(start.total);
+        if is_injected(Fault::UseProcessors) {
+            self.own = start.own + total * 9 / 10;
+        }
+        if is_injected(Fault::LoseProcessors) {
+            self.stolen = start.stolen + total / 5;
+        }
+        self
     }
 
     /// Own share and stolen share of all processors since `start`.

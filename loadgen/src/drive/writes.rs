@@ -10,7 +10,7 @@ use sluice_schemas::{Store, concurrency::lock, records::Communication};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::clock::Clock;
+use super::clock::{Clock, TICK};
 use super::producer::{Delivery, ProduceError, Topic};
 use super::shared::{Shared, add};
 use crate::measure::{DurationHistogram, Sample, WriteRecorder};
@@ -21,8 +21,8 @@ use crate::scenario::{Operation, TRANSACTION_WINDOW as WINDOW};
 const BATCH: usize = 256;
 /// Prepared batches that may be queued.
 const BATCHES_AHEAD: usize = 64;
-/// Delay before a record is offered again to a full producer queue: one tick of the clock.
-const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
+/// Shortest tick of the clock, where an SLO of commits needs a short one.
+const SHORTEST_TICK: Duration = Duration::from_micros(100);
 /// Maximum time after the end of the drive in which a store that pushed back may still accept records.
 const GRACE: Duration = Duration::from_mins(1);
 
@@ -128,6 +128,8 @@ impl StoreDelay {
 struct Pacer<'a> {
     shared: &'a Shared,
     clock: &'a Clock,
+    /// How late a write may be started. Each tick costs a wake-up.
+    tick: Duration,
     groups: &'a mpsc::Sender<Group>,
     /// Communications of the open window, per tenant.
     open: Vec<Vec<Communication>>,
@@ -151,14 +153,17 @@ impl<'a> Pacer<'a> {
         let watched_event_in =
             shared.scenario.longest_limit(Operation::Events).map(|_| shared.scenario.watched_event_in());
         let held = StoreDelay::default();
-        Self { shared, clock, groups, open, closed, window_ends: WINDOW, held, watched_event_in, events: 0, sent }
+        // What starts a transaction late counts as latency of its commit.
+        let judged = shared.scenario.shortest_limit(Operation::Commits);
+        let tick = judged.map_or(TICK, |limit| (limit / 100).clamp(SHORTEST_TICK, TICK));
+        Self { shared, clock, tick, groups, open, closed, window_ends: WINDOW, held, watched_event_in, events: 0, sent }
     }
 
     /// Owns the receiver, so that preparing ends when sending does.
     fn send_all(mut self, ready: Receiver<Vec<Prepared>>) -> Result<Sent, ProduceError> {
         let mut last = Duration::ZERO;
         for prepared in ready.into_iter().flatten() {
-            if !self.clock.sleep_until(prepared.at) {
+            if !self.clock.sleep_until(prepared.at, self.tick) {
                 return Ok(self.sent);
             }
             if prepared.at >= self.window_ends {
@@ -219,7 +224,7 @@ impl<'a> Pacer<'a> {
         let Some(producer) = &self.shared.producer else { return Ok(false) };
         while !producer.send(delivery, key, payload)? {
             let now = self.clock.elapsed();
-            let is_driven = now <= deadline && self.clock.sleep_until(now + FULL_QUEUE_PAUSE);
+            let is_driven = now <= deadline && self.clock.sleep_until(now + TICK, TICK);
             self.held.add(self.clock.elapsed().saturating_sub(now));
             if !is_driven {
                 add(&self.shared.counters.writes_held_back, 1);

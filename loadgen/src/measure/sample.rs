@@ -55,6 +55,16 @@ impl Sample {
         Self { intended, lag, latency, waited, outcome: Outcome::Error }
     }
 
+    /// Whether it is an exceedance only since it waited for a connection of its client. An error would have been one anyway. Without a
+    /// limit, a time-out of which most was spent waiting is one.
+    pub(super) fn is_kept_waiting(&self, limit: Option<Duration>) -> bool {
+        let would_exceed = match limit {
+            Some(limit) => self.latency.saturating_sub(self.waited) > limit,
+            None => self.waited < self.latency / 2,
+        };
+        self.outcome.has_latency() && self.exceeds(limit) && !would_exceed
+    }
+
     /// Whether it counts as an exceedance of a limit.
     pub(super) fn exceeds(&self, limit: Option<Duration>) -> bool {
         self.outcome.is_failure() || limit.is_some_and(|limit| self.latency > limit)

@@ -18,6 +18,8 @@ pub struct WriteRecorder {
     answered: Blocks,
     /// From the intended start to the acknowledgement.
     latency: DurationHistogram,
+    /// Waits for a connection of the generator.
+    waited: DurationHistogram,
     first_attempts: Option<Blocks>,
 }
 
@@ -30,6 +32,7 @@ impl WriteRecorder {
             outcomes: Blocks::new(drive),
             answered: Blocks::new(drive),
             latency: DurationHistogram::default(),
+            waited: DurationHistogram::default(),
             first_attempts: None,
         }
     }
@@ -66,6 +69,11 @@ impl WriteRecorder {
         &self.latency
     }
 
+    /// The part of each latency in which a write waited for a connection of the generator; empty if its client shares one.
+    pub fn waited(&self) -> &DurationHistogram {
+        &self.waited
+    }
+
     /// Writes, and those whose first attempt failed; `None` if the client hides its attempts.
     pub fn first_attempts(&self) -> Option<&Blocks> {
         self.first_attempts.as_ref()
@@ -86,6 +94,13 @@ impl WriteRecorder {
         }
     }
 
+    /// Counts how long a write waited for a connection of the generator.
+    pub fn record_wait(&mut self, intended: Duration, waited: Duration) {
+        if intended >= self.lead {
+            self.waited.record(waited);
+        }
+    }
+
     /// Counts the first attempt of a write.
     pub fn record_first_attempt(&mut self, intended: Duration, failed: bool) {
         if let Some((attempts, at)) = self.first_attempts.as_mut().zip(intended.checked_sub(self.lead)) {
@@ -98,6 +113,7 @@ impl WriteRecorder {
         self.outcomes.merge(&other.outcomes);
         self.answered.merge(&other.answered);
         self.latency.merge(&other.latency);
+        self.waited.merge(&other.waited);
         if let Some((mine, theirs)) = self.first_attempts.as_mut().zip(other.first_attempts.as_ref()) {
             mine.merge(theirs);
         }
@@ -151,11 +167,12 @@ mod tests {
             writes.record_first_attempt(Duration::from_secs(second), second < 31);
             let at = Duration::from_secs(second.saturating_sub(28));
             writes.record_answer(Duration::from_secs(second), at, Duration::from_secs(2));
+            writes.record_wait(Duration::from_secs(second), Duration::from_secs(1));
         }
         assert_eq!((writes.outcomes().samples(), writes.outcomes().exceedances()), (60, 0));
         assert_eq!(writes.first_attempts().map(Blocks::exceedances), Some(1));
         assert_eq!(writes.answered().samples(), 58, "two were acknowledged after the end");
-        assert_eq!(writes.latency().len(), 60);
+        assert_eq!((writes.latency().len(), writes.waited().len()), (60, 60));
     }
 
     #[test]

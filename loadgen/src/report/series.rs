@@ -101,6 +101,10 @@ pub struct WriteReport {
     /// Latencies of the acknowledged ones, from their intended starts.
     #[serde(default)]
     pub latency: Latency,
+    /// 95th percentile of the wait for a connection of the generator, which is part of the latency, in microseconds; `None` if its
+    /// client shares one.
+    #[serde(default)]
+    pub waited_p95_us: Option<u64>,
 }
 
 impl From<&WriteRecorder> for WriteReport {
@@ -110,7 +114,8 @@ impl From<&WriteRecorder> for WriteReport {
         let answered = recorder.answered().counts().map(|(answered, _)| answered).collect();
         let interval_s = outcomes.length().as_secs_f64();
         let latency = Latency::from(recorder.latency());
-        Self { store: recorder.store(), interval_s, offered, answered, failed, latency }
+        let waited_p95_us = recorder.waited().quantile(0.95).map(|waited| waited.as_micros() as u64);
+        Self { store: recorder.store(), interval_s, offered, answered, failed, latency, waited_p95_us }
     }
 }
 

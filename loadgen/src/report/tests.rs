@@ -110,7 +110,7 @@ fn report_of(mut measured: Measurements, missing: u64, landed_in: Option<f64>) -
     let findings = Findings {
         slos,
         availability,
-        validity: validity(&scenario.slos, (&measured.questions, &measured.slos), &health),
+        validity: validity(&scenario.slos, &measured, &health),
         failures: account.discrepancies(),
     };
     let rate = Rate {

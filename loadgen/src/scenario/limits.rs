@@ -18,7 +18,7 @@ pub struct Connections {
 }
 
 const fn default_postgres_writers() -> u32 {
-    6
+    32
 }
 
 impl Default for Connections {

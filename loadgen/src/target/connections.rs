@@ -1,7 +1,7 @@
 //! Connections to one database of PostgreSQL, at most a fixed number, each used by one call at a time. A connection is free for the
 //! next call as soon as its call has ended: the pool of sqlx tests each one after its use, which costs every question one more
-//! round trip. A wait for one is the pool's, unless a call held its connection for long meanwhile: then it is the store's. It never
-//! decides how long a call may take.
+//! round trip. A wait for one is the pool's, unless a call held its connection for long meanwhile: then it is the store's, until the
+//! calls that waited have caught up. It never decides how long a call may take.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::error::QueryError;
-use super::waited::Wait;
+use super::waited::{self, Wait};
 
 /// The connections.
 pub(crate) struct Connections {
@@ -58,21 +58,19 @@ impl Connections {
         Ok(connections)
     }
 
-    /// Waits for a connection that no other call uses, which counts as waited, and opens one if there is none, which does not.
-    pub(crate) async fn lease(&self) -> Result<Lease<'_>, QueryError> {
+    /// Waits for a connection that no other call uses, which counts as waited.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
         let permit = {
-            let _wait = Wait::start(|from, to| lock(&self.holds).stalled(from, to));
+            let _wait = Wait::start(|from, to| lock(&self.holds).excused(from, to));
             self.permits.acquire().await.expect("the semaphore is never closed")
         };
         // From here on, since a store that is slow to accept connections holds up the others as well.
-        let hold = Hold::start(&self.holds);
-        // Not in the pattern of the match: the lock would be held while it connects.
-        let idle = lock(&self.idle).pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        Ok(Lease { connections: self, connection, _hold: hold, _permit: permit })
+        Turn { connections: self, hold: Hold::start(&self.holds), permit }
+    }
+
+    /// Waits for its turn, and takes the connection.
+    pub(crate) async fn lease(&self) -> Result<Lease<'_>, QueryError> {
+        self.turn().await.lease().await
     }
 
     async fn connect(&self) -> Result<PgConnection, ConnectError> {
@@ -86,6 +84,27 @@ impl Connections {
             // One that is broken needs no end.
             connection.close().await.ok();
         }
+    }
+}
+
+/// The right of one call to a connection.
+pub(crate) struct Turn<'a> {
+    connections: &'a Connections,
+    hold: Hold<'a>,
+    permit: SemaphorePermit<'a>,
+}
+
+impl<'a> Turn<'a> {
+    /// Takes an open connection, or opens one, which does not count as waited.
+    pub(crate) async fn lease(self) -> Result<Lease<'a>, QueryError> {
+        let Self { connections, hold, permit } = self;
+        // Not in the pattern of the match: the lock would be held while it connects.
+        let idle = lock(&connections.idle).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connections.connect().await?,
+        };
+        Ok(Lease { connections, connection, _hold: hold, _permit: permit })
     }
 }
 
@@ -135,36 +154,62 @@ fn leaves_connection_usable(error: &QueryError) -> bool {
     }
 }
 
-/// A call that holds a connection longer than this stalls those that wait.
+/// A call that holds a connection longer than this, and than its limit, stalls those that wait.
 const STALL: Duration = Duration::from_millis(500);
+/// Between two calls that hold a connection in turn.
+const TURN: Duration = Duration::from_millis(10);
 
 /// Since when connections are held, and when calls held them for long.
 #[derive(Debug, Default)]
 struct Holds {
-    /// The starts of the calls that hold a connection, in their order, each with a number of its own.
-    held: BTreeMap<u64, Instant>,
+    /// The calls that hold a connection, in the order of their starts, each with a number of its own.
+    held: BTreeMap<u64, Held>,
     next: u64,
     /// The last time in which calls held connections for long, in turn or together.
     stall: Option<(Instant, Instant)>,
+    /// How far the calls that wait are behind because of a stall. It shrinks as they catch up, and never excuses a wait that comes
+    /// later.
+    backlog: Duration,
+}
+
+/// A call that holds a connection: since when, and from when on it is slow.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    start: Instant,
+    slow: Instant,
+}
+
+impl Held {
+    /// Starts a call, which may take as long as its limit.
+    fn start(start: Instant, limit: Option<Duration>) -> Self {
+        Self { start, slow: start + limit.map_or(STALL, |limit| limit.max(STALL)) }
+    }
 }
 
 impl Holds {
+    /// The part of a wait that is the store's: that in which a call held a connection for long, and what those before it have left to
+    /// catch up. Waits end in the order in which they began.
+    fn excused(&mut self, from: Instant, to: Instant) -> Duration {
+        self.backlog = self.stalled(from, to).max(self.backlog.min(to - from));
+        self.backlog
+    }
+
     /// The part of a time in which a call held a connection for long, one that still does included.
     fn stalled(&self, from: Instant, to: Instant) -> Duration {
-        let oldest = self.held.values().next().copied().filter(|start| to.duration_since(*start) > STALL);
+        let oldest = self.held.values().filter(|held| held.slow < to).map(|held| held.start).min();
         let (ended, running) = (self.stall, oldest.map(|start| (start, to)));
         let overlap = |(start, end): (Instant, Instant)| end.min(to).saturating_duration_since(start.max(from));
         match (ended, running) {
-            (Some((start, end)), Some(running)) if running.0 <= end => overlap((start.min(running.0), to)),
+            (Some((start, end)), Some(running)) if running.0 <= end + TURN => overlap((start.min(running.0), to)),
             (ended, running) => ended.into_iter().chain(running).map(overlap).sum(),
         }
     }
 
     fn end(&mut self, number: u64, now: Instant) {
-        let Some(start) = self.held.remove(&number) else { return };
-        if now.duration_since(start) > STALL {
-            let joined = self.stall.filter(|(_, end)| start <= *end).map_or(start, |(earlier, _)| earlier.min(start));
-            self.stall = Some((joined, now));
+        let Some(Held { start, slow }) = self.held.remove(&number) else { return };
+        if slow < now {
+            let joined = self.stall.filter(|(_, end)| start <= *end + TURN);
+            self.stall = Some((joined.map_or(start, |(earlier, _)| earlier.min(start)), now));
         }
     }
 }
@@ -180,7 +225,7 @@ impl<'a> Hold<'a> {
         let mut holds = lock(all);
         holds.next += 1;
         let number = holds.next;
-        holds.held.insert(number, Instant::now());
+        holds.held.insert(number, Held::start(Instant::now(), waited::limit()));
         drop(holds);
         Self { holds: all, number }
     }
@@ -200,15 +245,46 @@ mod tests {
     fn only_a_wait_while_no_call_holds_a_connection_for_long_is_the_pools() {
         let (start, millis) = (Instant::now(), Duration::from_millis);
         let at = |time| start + millis(time);
-        let mut holds = Holds { held: BTreeMap::from([(1, at(0)), (2, at(100))]), ..Holds::default() };
+        let held = |time| Held::start(at(time), None);
+        let mut holds = Holds { held: BTreeMap::from([(1, held(0)), (2, held(100))]), ..Holds::default() };
         assert_eq!(holds.stalled(at(200), at(400)), millis(0), "400 ms are no stall");
         assert_eq!(holds.stalled(at(200), at(2_000)), millis(1_800), "a call still holds its connection");
         holds.end(1, at(3_000));
         holds.end(2, at(3_100));
         assert_eq!(holds.stalled(at(200), at(5_000)), millis(2_900), "up to the end of the stall");
         assert_eq!(holds.stalled(at(3_500), at(5_000)), millis(0), "a stall excuses nothing that comes later");
-        holds.held.insert(3, at(4_000));
+        holds.held.insert(3, held(4_000));
         holds.end(3, at(4_100));
         assert_eq!(holds.stalled(at(3_500), at(5_000)), millis(0));
+    }
+
+    #[test]
+    fn what_a_stall_has_left_to_catch_up_is_the_stores() {
+        let (start, millis) = (Instant::now(), Duration::from_millis);
+        let at = |time| start + millis(time);
+        let mut holds = Holds { held: BTreeMap::from([(1, Held::start(at(0), None))]), ..Holds::default() };
+        holds.end(1, at(3_000));
+        assert_eq!(holds.excused(at(100), at(3_000)), millis(2_900));
+        assert_eq!(holds.excused(at(2_000), at(3_500)), millis(1_500), "it waited for those before it");
+        assert_eq!(holds.excused(at(3_600), at(3_700)), millis(100), "and so did this one");
+        assert_eq!(holds.excused(at(3_700), at(4_000)), millis(100), "more than what is left is the pool's");
+        assert_eq!(holds.excused(at(4_000), at(4_000)), millis(0), "now all have caught up");
+        assert_eq!(holds.excused(at(4_100), at(4_900)), millis(0), "which excuses nothing that comes later");
+    }
+
+    #[test]
+    fn a_call_within_its_limit_is_no_stall_and_slow_ones_in_turn_are_one() {
+        let (start, millis) = (Instant::now(), Duration::from_millis);
+        let at = |time| start + millis(time);
+        let patient = Held::start(at(0), Some(millis(2_000)));
+        let mut holds = Holds { held: BTreeMap::from([(1, patient)]), ..Holds::default() };
+        assert_eq!(holds.stalled(at(100), at(1_500)), millis(0));
+        holds.end(1, at(1_900));
+        assert_eq!(holds.stalled(at(100), at(1_900)), millis(0));
+        for (number, time) in [(2, 2_000), (3, 2_601)] {
+            holds.held.insert(number, Held::start(at(time), Some(millis(100))));
+            holds.end(number, at(time + 600));
+        }
+        assert_eq!(holds.stalled(at(2_100), at(3_201)), millis(1_101), "one after the other");
     }
 }

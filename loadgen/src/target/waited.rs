@@ -1,22 +1,33 @@
-//! The time that one call waits for a connection of its own client, which is not the store's. It belongs to the call, so it is
-//! kept with its task, and no question needs to know of it. It never measures the store.
+//! The time that one call waits for a connection of its own client, which is not the store's, and how long the call may take. Both belong
+//! to the call, so they are kept with its task, and no question needs to know of them. It never measures the store.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-tokio::task_local! {
-    static WAITED: Cell<Duration>;
+/// What is known of a call.
+struct Call {
+    waited: Cell<Duration>,
+    limit: Option<Duration>,
 }
 
-/// Runs a call, and returns its result with the time that it waited for connections.
-pub(crate) async fn measure<T>(call: impl Future<Output = T>) -> (T, Duration) {
+tokio::task_local! {
+    static CALL: Call;
+}
+
+/// Runs a call, which may take as long as `limit` if there is one, and returns its result with the time that it waited for connections.
+pub(crate) async fn measure<T>(limit: Option<Duration>, call: impl Future<Output = T>) -> (T, Duration) {
     let measured = async {
         let result = call.await;
-        (result, WAITED.with(Cell::get))
+        (result, CALL.with(|call| call.waited.get()))
     };
-    WAITED.scope(Cell::new(Duration::ZERO), measured).await
+    CALL.scope(Call { waited: Cell::new(Duration::ZERO), limit }, measured).await
+}
+
+/// How long the call that runs may take; `None` without a limit, and outside of a call.
+pub(crate) fn limit() -> Option<Duration> {
+    CALL.try_with(|call| call.limit).ok().flatten()
 }
 
 /// A wait of the call that runs, from its creation until it is dropped: also by a call that is given up while it waits. Outside
@@ -38,7 +49,7 @@ impl<F: Fn(Instant, Instant) -> Duration> Drop for Wait<F> {
         let now = Instant::now();
         let own = (now - self.started).saturating_sub((self.not_own)(self.started, now));
         // An error means that no call is measured.
-        WAITED.try_with(|waited| waited.set(waited.get() + own)).ok();
+        CALL.try_with(|call| call.waited.set(call.waited.get() + own)).ok();
     }
 }
 
@@ -59,7 +70,7 @@ mod tests {
             wait(0).await;
             wait(1).await;
         };
-        let ((), waited) = measure(call).await;
+        let ((), waited) = measure(None, call).await;
         assert_eq!(waited, Duration::from_millis(3));
     }
 
@@ -70,7 +81,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let limited = tokio::time::timeout(Duration::from_secs(2), never);
-        let (result, waited) = measure(limited).await;
+        let (result, waited) = measure(None, limited).await;
         assert!(result.is_err() && waited == Duration::from_secs(2), "{waited:?}");
     }
 }

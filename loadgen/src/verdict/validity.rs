@@ -5,9 +5,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pools;
 use crate::binomial;
 use crate::{
-    measure::{DurationHistogram, GeneratorHealth, Recorder, SloRecorder, Started},
+    measure::{DurationHistogram, GeneratorHealth, Measurements, Recorder, SloRecorder, Started},
     number::{percent, separated},
     scenario::{Operation, Slo, brief_duration, exact_duration},
 };
@@ -21,7 +22,7 @@ const LATE_ALPHA: f64 = 0.05;
 /// What it may add where no SLO has a limit.
 const DEFAULT_MAX_OWN: Duration = Duration::from_millis(50);
 /// Limit of the writes' send lag at the 99th percentile. It shifts load by that much, and no latency depends on it.
-const MAX_WRITE_LAG: Duration = Duration::from_secs(1);
+pub(super) const MAX_WRITE_LAG: Duration = Duration::from_secs(1);
 /// Minimum share of offered writes and probes that must be started.
 const MIN_STARTED: f64 = 0.99;
 /// Limit of the difference between the two clocks over a drive.
@@ -42,20 +43,17 @@ pub enum Validity {
 }
 
 /// Judges the generator by its delays, the probes and writes that it never started, its processors and its clocks.
-pub fn validity(
-    slos: &[Slo],
-    (recorders, judged): (&[Recorder], &[SloRecorder]),
-    health: &GeneratorHealth,
-) -> Validity {
+pub fn validity(slos: &[Slo], measured: &Measurements, health: &GeneratorHealth) -> Validity {
+    let (recorders, judged) = (&measured.questions, &measured.slos);
     let checks = [
         probe_lag(slos, recorders),
-        connections(slos, recorders),
+        pools::of_questions(slos, recorders),
         task_delay(slos, health),
         commit_delay(judged, health),
         out_of_files(health),
         write_lag(health),
         commit_lag(judged),
-        writers(judged),
+        pools::of_writes(measured),
         never_started("writes", health.writes),
         never_started("probes", health.probes),
         processors(health),
@@ -66,8 +64,13 @@ pub fn validity(
     if reasons.is_empty() { Validity::Valid } else { Validity::Invalid(reasons) }
 }
 
+/// Whether the generator itself had too few connections to write what was planned.
+pub fn is_short_of_writers(measured: &Measurements) -> bool {
+    pools::of_writes(measured).is_some()
+}
+
 /// What the generator may add to the latency of a question: a share of the tightest limit that judges it.
-fn max_own_delay<'a>(slos: impl Iterator<Item = &'a Slo>) -> Duration {
+pub(super) fn max_own_delay<'a>(slos: impl Iterator<Item = &'a Slo>) -> Duration {
     slos.map(|slo| slo.within.mul_f64(MAX_OWN_SHARE)).min().unwrap_or(DEFAULT_MAX_OWN)
 }
 
@@ -86,34 +89,19 @@ fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     ))
 }
 
-/// Whether more than 1 % are above the limit. Of a few hundred, a few more may be chance.
-fn is_late(lag: &DurationHistogram, limit: Duration) -> bool {
-    let (late, all) = (lag.count_above(limit) as f64, lag.len() as f64);
+/// Whether more than 1 % are above the limit.
+pub(super) fn is_late(lag: &DurationHistogram, limit: Duration) -> bool {
+    is_too_many(lag.count_above(limit), lag.len())
+}
+
+/// Whether these are more than 1 %. Of a few hundred, a few more may be chance.
+pub(super) fn is_too_many(late: u64, all: u64) -> bool {
+    let (late, all) = (late as f64, all as f64);
     late > all * MAX_LATE && binomial::at_least(late, all, MAX_LATE) <= LATE_ALPHA
 }
 
-/// The question that waited longest for a connection of its client, if most of its probes waited and the store itself
-/// answers in time. A stall makes some probes wait, and a slow store all of them: neither is the client's fault.
-fn connections(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
-    let short = recorders.iter().filter_map(|recorder| {
-        let (question, measured) = (recorder.question(), recorder.measured());
-        let judging = || slos.iter().filter(|slo| slo.is_about(question, recorder.users()));
-        let within = judging().map(|slo| slo.within).min()?;
-        let (waited, latency) = (measured.waited.quantile(0.5)?, measured.latency.quantile(0.5)?);
-        let is_short = waited > max_own_delay(judging()) && latency.saturating_sub(waited) <= within;
-        is_short.then_some((waited, question))
-    });
-    let (waited, question) = short.max()?;
-    let waited = brief_duration(waited);
-    // Only clients of PostgreSQL wait for one; questions to other stores wait where they ask it as well.
-    Some(format!(
-        "half of the probes of {question} waited more than {waited} for a connection of the generator, although the store \
-         answers in time: raise `connections.postgres` of the scenario"
-    ))
-}
-
 /// SLOs of commits, each with the maximum delay of the generator's own.
-fn of_commits(judged: &[SloRecorder]) -> impl Iterator<Item = (&SloRecorder, Duration)> {
+pub(super) fn of_commits(judged: &[SloRecorder]) -> impl Iterator<Item = (&SloRecorder, Duration)> {
     judged
         .iter()
         .filter(|one| one.slo().of == Operation::Commits)
@@ -129,21 +117,6 @@ fn commit_lag(judged: &[SloRecorder]) -> Option<String> {
         "{share} of the transactions of {} were started more than {limit} late; the limit is 1 %: give the generator more \
          processors, or another machine than the stores'",
         one.slo().name
-    ))
-}
-
-/// Transactions that waited for a writer while the store itself commits in time, as in [`connections`].
-fn writers(judged: &[SloRecorder]) -> Option<String> {
-    let (one, waited) = of_commits(judged).find_map(|(one, limit)| {
-        let measured = one.measured();
-        let (waited, latency) = (measured.waited.quantile(0.5)?, measured.latency.quantile(0.5)?);
-        (waited > limit && latency.saturating_sub(waited) <= one.slo().within).then_some((one, waited))
-    })?;
-    Some(format!(
-        "half of the transactions of {} waited more than {} for a connection of the generator, although PostgreSQL commits \
-         in time: raise `connections.postgres_writers` of the scenario",
-        one.slo().name,
-        brief_duration(waited)
     ))
 }
 
@@ -221,7 +194,7 @@ fn clock_jump(health: &GeneratorHealth) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
-        measure::{Measurements, Outcome, Sample},
+        measure::{Outcome, Sample},
         population::TenantClass,
         question::Question,
         scenario::Scenario,
@@ -231,7 +204,7 @@ mod tests {
         Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
     }
 
-    fn probes_late_by(lag: Duration) -> Vec<Recorder> {
+    fn probes_late_by(lag: Duration) -> Measurements {
         let scenario = scenario();
         let mut recorder =
             Recorder::new(Question::Search, scenario.limit_of(Question::Search, None), scenario.duration);
@@ -240,7 +213,11 @@ mod tests {
             let sample = Sample { intended, lag, latency: lag, waited: Duration::ZERO, outcome: Outcome::Correct };
             recorder.record(TenantClass::Large, sample);
         }
-        vec![recorder]
+        Measurements { questions: vec![recorder], ..nothing() }
+    }
+
+    fn nothing() -> Measurements {
+        Measurements { questions: Vec::new(), slos: Vec::new(), writes: Vec::new() }
     }
 
     fn good() -> GeneratorHealth {
@@ -257,10 +234,7 @@ mod tests {
 
     #[test]
     fn a_generator_that_kept_up_is_valid() {
-        assert_eq!(
-            validity(&scenario().slos, (&probes_late_by(Duration::from_millis(9)), &[]), &good()),
-            Validity::Valid
-        );
+        assert_eq!(validity(&scenario().slos, &probes_late_by(Duration::from_millis(9)), &good()), Validity::Valid);
     }
 
     #[test]
@@ -277,34 +251,11 @@ mod tests {
     #[test]
     fn each_question_has_the_limit_of_its_own_slo() {
         let mut slos = scenario().slos;
-        let is_valid = |slos: &[Slo]| {
-            validity(slos, (&probes_late_by(Duration::from_millis(15)), &[]), &good()) == Validity::Valid
-        };
+        let is_valid =
+            |slos: &[Slo]| validity(slos, &probes_late_by(Duration::from_millis(15)), &good()) == Validity::Valid;
         assert!(!is_valid(&slos), "5 % of 200 ms are 10 ms");
         slos.iter_mut().find(|slo| slo.name == "search").unwrap().within = Duration::from_millis(400);
         assert!(is_valid(&slos), "5 % of 400 ms are 20 ms; the limit of the lookups, 5 ms, is not that of searches");
-    }
-
-    #[test]
-    fn too_few_connections_are_the_generators_fault_and_a_slow_store_is_not() {
-        let scenario = scenario();
-        let judge = |waiting: u64, waited: u64, served: u64| {
-            let question = Question::LookupById;
-            let mut recorder = Recorder::new(question, scenario.limit_of(question, None), scenario.duration);
-            for probe in 0..100 {
-                let (intended, lag) = (Duration::from_millis(500 * probe), Duration::ZERO);
-                let waited = Duration::from_millis(if probe < waiting { waited } else { 0 });
-                let latency = waited + Duration::from_millis(served);
-                let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Correct };
-                recorder.record(TenantClass::Large, sample);
-            }
-            validity(&scenario.slos, (&[recorder], &[]), &good())
-        };
-        let Validity::Invalid(reasons) = judge(90, 4_000, 80) else { panic!("valid") };
-        insta::assert_snapshot!(reasons.join("\n"));
-        assert_eq!(judge(90, 4_000, 300), Validity::Valid, "a slow store makes its callers wait");
-        assert_eq!(judge(40, 4_000, 80), Validity::Valid, "so does a stall");
-        assert_eq!(judge(90, 4, 80), Validity::Valid, "a short wait");
     }
 
     #[test]
@@ -318,7 +269,7 @@ mod tests {
             let latency = lag + waited + Duration::from_millis(served);
             let sample = Sample { intended: Duration::ZERO, lag, latency, waited, outcome: Outcome::Correct };
             (0..100).for_each(|_| measured.record_operation(Operation::Commits, TenantClass::Large, sample));
-            validity(&scenario.slos, (&[], &measured.slos), &good())
+            validity(&scenario.slos, &measured, &good())
         };
         assert_eq!(judge([4, 0, 500]), Validity::Valid, "a slow store is no fault of the generator");
         assert_eq!(judge([0, 90, 500]), Validity::Valid, "and makes its callers wait");
@@ -337,7 +288,7 @@ mod tests {
         let judge = |scenario: &Scenario, millis: u64| {
             let mut health = good();
             (0..100).for_each(|_| health.commit_delay.record(Duration::from_millis(millis)));
-            validity(&scenario.slos, (&[], &Measurements::new(scenario).slos), &health)
+            validity(&scenario.slos, &Measurements::new(scenario), &health)
         };
         assert_eq!(judge(&judged, 4), Validity::Valid);
         assert_eq!(judge(&scenario(), 60), Validity::Valid, "no SLO judges commits");
@@ -348,7 +299,7 @@ mod tests {
     #[test]
     fn a_generator_without_files_blames_no_store() {
         let health = GeneratorHealth { out_of_files: 1_200, ..good() };
-        let Validity::Invalid(reasons) = validity(&scenario().slos, (&[], &[]), &health) else { panic!("valid") };
+        let Validity::Invalid(reasons) = validity(&scenario().slos, &nothing(), &health) else { panic!("valid") };
         insta::assert_snapshot!(reasons.join("\n"), @"1,200 questions and transactions failed since the generator may open no more files; raise its limit (`ulimit -n`)");
     }
 
@@ -356,7 +307,7 @@ mod tests {
     fn what_a_store_held_back_is_not_the_generators_fault() {
         let writes = Started { offered: 1_000, sent: 100, held_back: 900 };
         let health = GeneratorHealth { writes, ..good() };
-        assert_eq!(validity(&scenario().slos, (&[], &[]), &health), Validity::Valid);
+        assert_eq!(validity(&scenario().slos, &nothing(), &health), Validity::Valid);
     }
 
     #[test]
@@ -370,7 +321,7 @@ mod tests {
             health.task_delay.record(Duration::from_millis(30));
         }
         let Validity::Invalid(reasons) =
-            validity(&scenario().slos, (&probes_late_by(Duration::from_millis(80)), &[]), &health)
+            validity(&scenario().slos, &probes_late_by(Duration::from_millis(80)), &health)
         else {
             panic!("valid")
         };

@@ -74,7 +74,7 @@ fn latencies(writes: &[WriteReport]) -> Markup {
             table {
                 thead { tr {
                     th { "writes to" } th { "what" } th { "samples" } th { "errors" }
-                    th { "p50" } th { "p95" } th { "p99" } th { "max" }
+                    th { "p50" } th { "p95" } th { "p99" } th { "max" } th { "waited" }
                 } }
                 tbody {
                     @for one in writes {
@@ -83,6 +83,7 @@ fn latencies(writes: &[WriteReport]) -> Markup {
                             td.text { (one.unit()) }
                             @for count in one.totals() { td { (separated(count)) } }
                             @for latency in one.latency.columns() { td { (millis(latency)) } }
+                            td { (millis(one.waited_p95_us)) }
                         }
                     }
                 }
