@@ -36,9 +36,9 @@ async fn wait_until_driving(run: &mut Program) {
 /// The run exits with 3, and its report contains this reason.
 async fn assert_invalid(world: World, run: Program, reason: &str) {
     let (code, output) = run.wait_for_exit().await;
-    assert_eq!(code, 3, "{output}");
     let report = world.report();
-    assert_eq!(report["verdict"], "INVALID", "{report}");
+    assert_eq!(code, 3, "{output}\n{}", report["findings"]);
+    assert_eq!(report["verdict"], "INVALID");
     let reasons = report["findings"]["validity"]["invalid"].to_string();
     assert!(reasons.contains(reason), "{reasons}");
     world.sweep_and_drop().await;

@@ -167,9 +167,6 @@ struct Holds {
     next: u64,
     /// The last time in which calls held connections for long, in turn or together.
     stall: Option<(Instant, Instant)>,
-    /// How far the calls that wait are behind because of a stall. It shrinks as they catch up, and never excuses a wait that comes
-    /// later.
-    backlog: Duration,
 }
 
 /// A call that holds a connection: since when, and from when on it is slow.
@@ -187,22 +184,18 @@ impl Held {
 }
 
 impl Holds {
-    /// The part of a wait that is the store's: that in which a call held a connection for long, and what those before it have left to
-    /// catch up. Waits end in the order in which they began.
-    fn excused(&mut self, from: Instant, to: Instant) -> Duration {
-        self.backlog = self.stalled(from, to).max(self.backlog.min(to - from));
-        self.backlog
-    }
-
-    /// The part of a time in which a call held a connection for long, one that still does included.
-    fn stalled(&self, from: Instant, to: Instant) -> Duration {
-        let oldest = self.held.values().filter(|held| held.slow < to).map(|held| held.start).min();
-        let (ended, running) = (self.stall, oldest.map(|start| (start, to)));
-        let overlap = |(start, end): (Instant, Instant)| end.min(to).saturating_duration_since(start.max(from));
-        match (ended, running) {
-            (Some((start, end)), Some(running)) if running.0 <= end + TURN => overlap((start.min(running.0), to)),
-            (ended, running) => ended.into_iter().chain(running).map(overlap).sum(),
-        }
+    /// The part of a wait that is the store's: of one that began while a call held a connection for long, or while those that had waited for it
+    /// caught up, which may take as long again. One that began before would have been served by then, if there had been a connection.
+    fn excused(&self, from: Instant, to: Instant) -> Duration {
+        let running = self.held.values().filter(|held| held.slow < to).map(|held| held.start).min();
+        let joined = |(_, end): &(Instant, Instant)| running.is_none_or(|start| start <= *end + TURN);
+        let ended = self.stall.map(|(start, end)| (start, end + (end - start)));
+        let running =
+            running.map(|start| (self.stall.filter(joined).map_or(start, |(earlier, _)| earlier.min(start)), to));
+        let overlap = |(start, end): (Instant, Instant)| {
+            if start <= from { end.min(to).saturating_duration_since(from) } else { Duration::ZERO }
+        };
+        ended.into_iter().chain(running).map(overlap).max().unwrap_or_default()
     }
 
     fn end(&mut self, number: u64, now: Instant) {
@@ -242,34 +235,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_wait_while_no_call_holds_a_connection_for_long_is_the_pools() {
+    fn only_a_wait_behind_a_call_that_holds_a_connection_for_long_is_the_stores() {
         let (start, millis) = (Instant::now(), Duration::from_millis);
         let at = |time| start + millis(time);
         let held = |time| Held::start(at(time), None);
-        let mut holds = Holds { held: BTreeMap::from([(1, held(0)), (2, held(100))]), ..Holds::default() };
-        assert_eq!(holds.stalled(at(200), at(400)), millis(0), "400 ms are no stall");
-        assert_eq!(holds.stalled(at(200), at(2_000)), millis(1_800), "a call still holds its connection");
+        let mut holds = Holds { held: BTreeMap::from([(1, held(100)), (2, held(200))]), ..Holds::default() };
+        assert_eq!(holds.excused(at(300), at(500)), millis(0), "400 ms are no stall");
+        assert_eq!(holds.excused(at(300), at(2_000)), millis(1_700), "a call still holds its connection");
+        assert_eq!(holds.excused(at(50), at(2_000)), millis(0), "a larger pool would have served it before");
         holds.end(1, at(3_000));
         holds.end(2, at(3_100));
-        assert_eq!(holds.stalled(at(200), at(5_000)), millis(2_900), "up to the end of the stall");
-        assert_eq!(holds.stalled(at(3_500), at(5_000)), millis(0), "a stall excuses nothing that comes later");
-        holds.held.insert(3, held(4_000));
-        holds.end(3, at(4_100));
-        assert_eq!(holds.stalled(at(3_500), at(5_000)), millis(0));
-    }
-
-    #[test]
-    fn what_a_stall_has_left_to_catch_up_is_the_stores() {
-        let (start, millis) = (Instant::now(), Duration::from_millis);
-        let at = |time| start + millis(time);
-        let mut holds = Holds { held: BTreeMap::from([(1, Held::start(at(0), None))]), ..Holds::default() };
-        holds.end(1, at(3_000));
-        assert_eq!(holds.excused(at(100), at(3_000)), millis(2_900));
-        assert_eq!(holds.excused(at(2_000), at(3_500)), millis(1_500), "it waited for those before it");
-        assert_eq!(holds.excused(at(3_600), at(3_700)), millis(100), "and so did this one");
-        assert_eq!(holds.excused(at(3_700), at(4_000)), millis(100), "more than what is left is the pool's");
-        assert_eq!(holds.excused(at(4_000), at(4_000)), millis(0), "now all have caught up");
-        assert_eq!(holds.excused(at(4_100), at(4_900)), millis(0), "which excuses nothing that comes later");
+        assert_eq!(holds.excused(at(300), at(5_000)), millis(4_700), "it waited for those before it");
+        assert_eq!(holds.excused(at(4_000), at(4_500)), millis(500), "and so did this one");
+        assert_eq!(holds.excused(at(300), at(9_000)), millis(5_800), "they may catch up for as long again");
+        assert_eq!(holds.excused(at(6_200), at(9_000)), millis(0), "a stall excuses nothing that comes later");
+        holds.held.insert(3, held(7_000));
+        holds.end(3, at(7_100));
+        assert_eq!(holds.excused(at(6_200), at(9_000)), millis(0));
     }
 
     #[test]
@@ -278,13 +260,13 @@ mod tests {
         let at = |time| start + millis(time);
         let patient = Held::start(at(0), Some(millis(2_000)));
         let mut holds = Holds { held: BTreeMap::from([(1, patient)]), ..Holds::default() };
-        assert_eq!(holds.stalled(at(100), at(1_500)), millis(0));
+        assert_eq!(holds.excused(at(100), at(1_500)), millis(0));
         holds.end(1, at(1_900));
-        assert_eq!(holds.stalled(at(100), at(1_900)), millis(0));
+        assert_eq!(holds.excused(at(100), at(1_900)), millis(0));
         for (number, time) in [(2, 2_000), (3, 2_601)] {
             holds.held.insert(number, Held::start(at(time), Some(millis(100))));
             holds.end(number, at(time + 600));
         }
-        assert_eq!(holds.stalled(at(2_100), at(3_201)), millis(1_101), "one after the other");
+        assert_eq!(holds.excused(at(2_100), at(3_201)), millis(1_101), "one after the other");
     }
 }
