@@ -39,11 +39,14 @@ impl Pace {
 
     /// How much the count grew per second, up to a time and its value; `None` so shortly after the start that nobody knows.
     pub(super) fn rate(&self, at: Duration, count: u64) -> Option<f64> {
-        // A count that stands still is not marked.
-        let is_old = |(marked, _): &&(Duration, u64)| at.saturating_sub(*marked) >= WINDOW;
-        let (from, before) = self.marks.iter().rfind(is_old).or_else(|| self.marks.front())?;
-        let elapsed = at.saturating_sub(*from);
-        (elapsed >= MIN_TIME).then(|| count.saturating_sub(*before) as f64 / elapsed.as_secs_f64())
+        let is_recent = |(marked, _): &&(Duration, u64)| at.saturating_sub(*marked) < WINDOW;
+        let (from, before) = match self.marks.iter().find(is_recent) {
+            Some(&mark) => mark,
+            // A count that stands still is not marked.
+            None => (at.checked_sub(WINDOW)?, self.marks.back()?.1),
+        };
+        let elapsed = at.saturating_sub(from);
+        (elapsed >= MIN_TIME).then(|| count.saturating_sub(before) as f64 / elapsed.as_secs_f64())
     }
 }
 
@@ -71,6 +74,15 @@ mod tests {
         pace.mark(SECOND, 1);
         assert_eq!(pace.rate(SECOND, 1), None);
         assert_eq!(pace.rate(9 * SECOND, 9), Some(1.0));
-        assert_eq!(pace.rate(19 * SECOND, 9), Some(8.0 / 18.0), "the only mark");
+        assert_eq!(pace.rate(19 * SECOND, 9), Some(0.8), "it stood still until ten seconds ago");
+    }
+
+    #[test]
+    fn a_count_that_begins_late_has_its_own_rate() {
+        let mut pace = Pace::starting();
+        for second in 60..=64 {
+            pace.mark(second * SECOND, u64::from(second - 59) * 100);
+        }
+        assert_eq!(pace.rate(64 * SECOND, 500), Some(100.0));
     }
 }
