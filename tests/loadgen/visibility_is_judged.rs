@@ -15,7 +15,7 @@ async fn a_worker_that_lands_nothing_fails_the_slos_of_events() {
             name: name.to_owned(),
             of: Operation::Events,
             questions: Vec::new(),
-            within: Duration::from_secs(10),
+            within: Duration::from_secs(20),
             at_least,
             ..scenario.slos[0].clone()
         };
