@@ -29,9 +29,14 @@ pub(crate) fn at_most(x: f64, n: f64, p: f64) -> f64 {
     if x >= n { 1.0 } else { beta_reg(n - x, x + 1.0, 1.0 - p) }
 }
 
-/// Probability of at least `x` exceedances among `n` when each has probability `p`.
+/// Probability of at least `x` exceedances among `n` when each has probability `p`. Of an effective sample, `x` may be a fraction of one: then
+/// it is the probability of one among as many samples as have one at this share, since what was seen was a whole burst.
 pub(crate) fn at_least(x: f64, n: f64, p: f64) -> f64 {
-    if x <= 0.0 { 1.0 } else { beta_reg(x, n - x + 1.0, p) }
+    if x <= 0.0 {
+        return 1.0;
+    }
+    let (x, n) = if x < 1.0 { (1.0, n / x) } else { (x, n) };
+    beta_reg(x, n - x + 1.0, p)
 }
 
 /// The verdict on `x` exceedances among `n` samples, of which a share of `limit` is allowed; both errors at most
@@ -114,6 +119,15 @@ mod tests {
         (5_000.0, 224.0, 277.0),
         (10_000.0, 463.0, 537.0),
     ];
+
+    #[test]
+    fn one_burst_decides_only_what_it_makes_improbable() {
+        // 119 failures of 4,797 in one stall, which is worth 12 samples.
+        let (x, n) = (12.0 * 119.0 / 4_797.0, 12.0);
+        assert_eq!(decide(x, n, 0.000_1, 0.05), Verdict::Fail, "99.99 % allow such a stall once in eleven hours");
+        assert_eq!(decide(x, n, 0.05, 0.05), Verdict::Inconclusive, "and 95 % once in a minute and a half");
+        assert!((at_least(x, n, 0.000_1) - 0.000_1 * 4_797.0 / 119.0).abs() < 1e-4);
+    }
 
     #[test]
     fn verdicts_change_where_the_table_says() {
