@@ -6,11 +6,12 @@
 //! - [`rates`]: rates over time; `stages`: factors on the rates of a drive
 //! - `slo`, `limits`, `types`: the values of a checked scenario
 //! - `units`, `forms`: values as people write them; `raw`, `schema`: a file as it is written, and its JSON schema
-//! - `source`, `merge`: the texts of a scenario, and what they say together
+//! - `source`, `merge`: the texts of a scenario, and what they say together; `advice`: what to do about a mistake
 //! - `yaml`, `openslo`: SLOs in OpenSLO files
 //! - `names`, `questions`, `users`, `probes`, `shape`, `slos`, `access`, `check`: the checks
 
 mod access;
+mod advice;
 mod check;
 mod decidable;
 mod error;

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
+use super::advice::explain;
 use super::error::ScenarioError;
-use super::raw::{Raw, explain};
+use super::raw::Raw;
 use super::source::{Part, Source};
 use crate::files;
 

@@ -1,7 +1,8 @@
 //! The names in a scenario: of what it defines, and of questions and stores that it refers to.
 
+use super::advice::most_similar;
 use super::error::ScenarioError;
-use super::raw::{Text, most_similar};
+use super::raw::Text;
 use super::source::Source;
 use crate::question::Question;
 use crate::question::custom::CustomQuestion;

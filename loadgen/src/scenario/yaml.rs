@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error, Location, NonFiniteFloatPolicy, Spanned};
 
-use super::raw::most_similar;
+use super::advice::most_similar;
 
 /// A mistake: its line, from 1, or 0 if it has none, and what it is.
 pub(super) type Mistake = (usize, String);
