@@ -45,7 +45,7 @@ impl LoadCounts {
         self.expected.get(kind).copied().unwrap_or_default()
     }
 
-    /// Records per second, and the time that the slowest store still takes. A store's kinds are loaded one after the other, at one rate.
+    /// Records per second, and the time that the slowest store still takes. A store's kinds are loaded in sequence, at one rate.
     /// That is a lower bound while a store has not begun.
     fn pace(&self, at: Duration) -> (f64, Option<Duration>) {
         let mut stores: BTreeMap<&str, (u64, f64)> = BTreeMap::new();

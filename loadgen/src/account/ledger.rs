@@ -194,9 +194,12 @@ impl Ledger {
     /// Whether it would balance if the records that were never produced had not been planned. One that was given up may have landed all
     /// the same.
     fn is_only_unproduced(&self) -> bool {
-        let Self { planned, produced, differences, .. } = self;
-        let (landed, others) = (self.landed + self.dead_lettered, Differences { missing: 0, ..differences.clone() });
-        produced < planned && landed >= *produced && landed + differences.missing == *planned && others.is_none()
+        let Differences { missing, duplicate, wrong, unexpected, .. } = self.differences;
+        let landed = self.landed + self.dead_lettered;
+        self.produced < self.planned
+            && landed >= self.produced
+            && landed + missing == self.planned
+            && duplicate + wrong + unexpected == 0
     }
 
     fn discrepancy(&self) -> String {

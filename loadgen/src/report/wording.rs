@@ -98,17 +98,9 @@ fn pass(report: &Report) -> String {
         _ => "every SLO is met, and availability is not decided, which the scenario allows",
     };
     let account = if report.account.is_some() { "; the account is exact" } else { "" };
-    let excluded = |what: &str, tests: &mut dyn Iterator<Item = &Proportion>| {
-        let longest = tests
-            .filter_map(|test| test.excluded)
-            .map(|excluded| excluded.stall)
-            .min()
-            .filter(|longest| !longest.is_zero())?;
-        Some(format!("{what} longer than {}", brief_duration(longest)))
-    };
-    let stalls = excluded("stalls", &mut findings.slos.iter().map(|one| &one.test));
+    let stalls = longer("stalls", findings.slos.iter().map(|one| &one.test));
     let of_stores = findings.availability.iter().filter(|one| one.subject == Subject::Operations);
-    let outages = excluded("outages", &mut of_stores.map(|one| &one.test));
+    let outages = longer("outages", of_stores.map(|one| &one.test));
     let not_excluded: Vec<String> = [stalls, outages].into_iter().flatten().collect();
     let limit = if not_excluded.is_empty() {
         String::new()
@@ -117,6 +109,13 @@ fn pass(report: &Report) -> String {
         format!("; a run of {drive} can't exclude {}", not_excluded.join(", or "))
     };
     format!("PASS: {met}{account}{limit}")
+}
+
+/// What is longer than all of these tests exclude; `None` if none was decided.
+fn longer<'a>(what: &str, tests: impl Iterator<Item = &'a Proportion>) -> Option<String> {
+    let shortest = tests.filter_map(|test| test.excluded).map(|excluded| excluded.stall).min();
+    let shortest = shortest.filter(|shortest| !shortest.is_zero())?;
+    Some(format!("{what} longer than {}", brief_duration(shortest)))
 }
 
 /// The verdict on an objective in a word.

@@ -1,7 +1,7 @@
 //! Connections to one database of PostgreSQL, at most a fixed number, each used by one call at a time. A connection is free for the
 //! next call as soon as its call has ended: the pool of sqlx tests each one after its use, which costs every question one more
-//! round trip. A wait for one is the pool's, unless a call held its connection for long meanwhile: then it is the store's, until the
-//! calls that waited have caught up. It never decides how long a call may take.
+//! round trip. A wait for one is the pool's, unless a call held its connection for long meanwhile: then it is the store's, and so is
+//! one while the calls that waited catch up. It never decides how long a call may take.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -188,10 +188,8 @@ impl Holds {
     /// caught up, which may take as long again. One that began before would have been served by then, if there had been a connection.
     fn excused(&self, from: Instant, to: Instant) -> Duration {
         let running = self.held.values().filter(|held| held.slow < to).map(|held| held.start).min();
-        let joined = |(_, end): &(Instant, Instant)| running.is_none_or(|start| start <= *end + TURN);
+        let running = running.map(|start| (self.begin(start), to));
         let ended = self.stall.map(|(start, end)| (start, end + (end - start)));
-        let running =
-            running.map(|start| (self.stall.filter(joined).map_or(start, |(earlier, _)| earlier.min(start)), to));
         let overlap = |(start, end): (Instant, Instant)| {
             if start <= from { end.min(to).saturating_duration_since(from) } else { Duration::ZERO }
         };
@@ -201,9 +199,13 @@ impl Holds {
     fn end(&mut self, number: u64, now: Instant) {
         let Some(Held { start, slow }) = self.held.remove(&number) else { return };
         if slow < now {
-            let joined = self.stall.filter(|(_, end)| start <= *end + TURN);
-            self.stall = Some((joined.map_or(start, |(earlier, _)| earlier.min(start)), now));
+            self.stall = Some((self.begin(start), now));
         }
+    }
+
+    /// When the stall began to which a slow call belongs: an earlier one that it continues, or its own start.
+    fn begin(&self, start: Instant) -> Instant {
+        self.stall.filter(|(_, end)| start <= *end + TURN).map_or(start, |(earlier, _)| earlier.min(start))
     }
 }
 
@@ -267,6 +269,6 @@ mod tests {
             holds.held.insert(number, Held::start(at(time), Some(millis(100))));
             holds.end(number, at(time + 600));
         }
-        assert_eq!(holds.excused(at(2_100), at(3_201)), millis(1_101), "one after the other");
+        assert_eq!(holds.excused(at(2_100), at(3_201)), millis(1_101), "in turn");
     }
 }

@@ -1,6 +1,8 @@
 //! Whether the generator's own connections to PostgreSQL ran out: a pool that is too small looks like a slow store. What a store makes its
 //! callers wait is no wait for the pool; [`crate::target`] tells them apart. It never judges a store.
 
+use std::time::Duration;
+
 use super::validity::{MAX_WRITE_LAG, is_late, is_too_many, max_own_delay, of_commits};
 use crate::measure::{Measured, Measurements, Recorder, SloRecorder, WriteRecorder};
 use crate::number::percent;
@@ -25,9 +27,7 @@ pub(super) fn of_questions(slos: &[Slo], recorders: &[Recorder]) -> Option<Strin
         let (question, measured) = (recorder.question(), recorder.measured());
         let judging = || slos.iter().filter(|slo| slo.is_about(question, recorder.users()));
         let within = judging().map(|slo| slo.within).min()?;
-        let (waited, latency) = (measured.waited.quantile(0.5)?, measured.latency.quantile(0.5)?);
-        let is_short = waited > max_own_delay(judging()) && latency.saturating_sub(waited) <= within;
-        is_short.then_some((waited, question))
+        Some((most_waited(measured, max_own_delay(judging()), within)?, question))
     });
     let (waited, question) = waiting.max()?;
     // Only clients of PostgreSQL wait for one; questions to other stores wait where they ask it as well.
@@ -50,11 +50,8 @@ fn of_judged(judged: &[SloRecorder]) -> Option<String> {
     if let Some((share, one)) = of_commits(judged).find_map(|(one, _)| Some((kept_waiting(one.measured())?, one))) {
         return Some(exceeded(&format!("transactions of {}", one.slo().name), share, WRITING));
     }
-    let (one, waited) = of_commits(judged).find_map(|(one, limit)| {
-        let measured = one.measured();
-        let (waited, latency) = (measured.waited.quantile(0.5)?, measured.latency.quantile(0.5)?);
-        (waited > limit && latency.saturating_sub(waited) <= one.slo().within).then_some((one, waited))
-    })?;
+    let (one, waited) =
+        of_commits(judged).find_map(|(one, own)| Some((one, most_waited(one.measured(), own, one.slo().within)?)))?;
     Some(format!(
         "half of the transactions of {} waited more than {} for a connection of the generator, although PostgreSQL commits \
          in time: raise `{WRITING}` of the scenario",
@@ -75,6 +72,12 @@ fn of_transactions(writes: &WriteRecorder) -> Option<String> {
     })
 }
 
+/// How long half of the samples waited at least, if that is longer than `own` and the store itself took at most `within`.
+fn most_waited(measured: &Measured, own: Duration, within: Duration) -> Option<Duration> {
+    let (waited, latency) = (measured.waited.quantile(0.5)?, measured.latency.quantile(0.5)?);
+    (waited > own && latency.saturating_sub(waited) <= within).then_some(waited)
+}
+
 /// The share of all samples that would have been no exceedances without their wait, if it is too large.
 fn kept_waiting(measured: &Measured) -> Option<f64> {
     let (kept, all) = (measured.kept_waiting, measured.counts.samples);
@@ -91,8 +94,6 @@ fn exceeded(what: &str, share: f64, key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use sluice_schemas::Store;
 
     use super::*;

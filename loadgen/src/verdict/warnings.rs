@@ -43,30 +43,29 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
 /// Availability that the planned operations can't decide, although the run needs it.
 fn undecided_availability(scenario: &Scenario) -> Option<String> {
     let Availability { objective, longest_outage, undecided, .. } = scenario.availability;
+    if undecided == Undecided::Allow {
+        return None;
+    }
     let needed = binomial::min_samples(1.0 - objective, ALPHA);
     if let Some(outage) = longest_outage.filter(|outage| *outage * needed as u32 > scenario.duration) {
         let needed = brief_duration(outage * needed as u32);
-        return (undecided == Undecided::Block).then(|| {
-            format!(
-                "availability can't be decided: to exclude outages of {} takes a drive of {needed}; lower \
-                 `availability.longest_outage`, or let the run pass without it with `availability.undecided = \"allow\"`",
-                exact_duration(outage)
-            )
-        });
+        return Some(format!(
+            "availability can't be decided: to exclude outages of {} takes a drive of {needed}; lower \
+             `availability.longest_outage`, or let the run pass without it with `availability.undecided = \"allow\"`",
+            exact_duration(outage)
+        ));
     }
     let samples = |store| scenario.planned_operations(store);
     let few = |store: &&Store| (1..needed).contains(&samples(**store));
     let (store, samples) =
         Store::ALL.iter().filter(few).map(|&store| (store, samples(store))).min_by_key(|&(_, n)| n)?;
-    (undecided == Undecided::Block).then(|| {
-        format!(
-            "the availability of {} can't be decided: {} needs {needed} operations without a failure, and about \
-             {samples} are planned; replay in more time, or let the run pass without it with \
-             `availability.undecided = \"allow\"`",
-            store.as_str(),
-            percent(objective)
-        )
-    })
+    Some(format!(
+        "the availability of {} can't be decided: {} needs {needed} operations without a failure, and about \
+         {samples} are planned; replay in more time, or let the run pass without it with \
+         `availability.undecided = \"allow\"`",
+        store.as_str(),
+        percent(objective)
+    ))
 }
 
 /// A question with few of its SLO's samples can miss every limit while the SLO passes.
