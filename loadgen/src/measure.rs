@@ -23,7 +23,7 @@ use blocks::Blocks;
 pub use classes::{ByClass, OfClass};
 pub use histogram::DurationHistogram;
 pub use intervals::Intervals;
-pub use sample::{Counts, Outcome, Sample};
+pub use sample::{Backing, Counts, Outcome, Sample};
 pub use series::{Point, Series};
 pub use writes::{Deliveries, WriteRecorder};
 
@@ -42,8 +42,10 @@ pub struct Measured {
     pub kept_waiting: u64,
     /// Samples and exceedances by time.
     pub blocks: Blocks,
-    /// Samples, and errors and time-outs, by time.
+    /// Samples, and errors and time-outs of the question's own store, by time.
     pub failures: Blocks,
+    /// The same of the store behind it, of the samples that asked it.
+    pub backing: Blocks,
     /// Counts and latencies by time, for charts.
     pub series: Series,
 }
@@ -52,20 +54,21 @@ impl Measured {
     /// Empty measurements of a drive of that length.
     pub fn new(drive: Duration) -> Self {
         let [latency, lag, waited] = std::array::from_fn(|_| DurationHistogram::default());
-        let (blocks, failures) = (Blocks::new(drive), Blocks::new(drive));
+        let [blocks, failures, backing] = std::array::from_fn(|_| Blocks::new(drive));
         let (counts, kept_waiting, series) = (Counts::default(), 0, Series::new(drive));
-        Self { counts, latency, lag, waited, kept_waiting, blocks, failures, series }
+        Self { counts, latency, lag, waited, kept_waiting, blocks, failures, backing, series }
     }
 
     /// A copy of what is judged: without the series and the waits, which take longer to copy and only appear in reports.
     fn judged(&self) -> Self {
-        let Self { counts, latency, lag, blocks, failures, .. } = self;
+        let Self { counts, latency, lag, blocks, failures, backing, .. } = self;
         Self {
             counts: *counts,
             latency: latency.clone(),
             lag: lag.clone(),
             blocks: blocks.clone(),
             failures: failures.clone(),
+            backing: backing.clone(),
             ..Self::new(Duration::from_secs(1))
         }
     }
@@ -79,16 +82,20 @@ impl Measured {
         self.kept_waiting += other.kept_waiting;
         self.blocks.merge(&other.blocks);
         self.failures.merge(&other.failures);
+        self.backing.merge(&other.backing);
         self.series.merge(&other.series);
     }
 
     fn record(&mut self, sample: Sample, limit: Option<Duration>) {
-        let Sample { intended, lag, latency, waited, outcome } = sample;
+        let Sample { intended, lag, latency, waited, outcome, backing } = sample;
         let (failed, exceeds) = (outcome.is_failure(), sample.exceeds(limit));
         self.counts += Counts::of(outcome, exceeds);
         self.series.record(sample);
         self.blocks.record(intended, exceeds);
-        self.failures.record(intended, failed);
+        self.failures.record(intended, failed && backing != Backing::Failed);
+        if backing != Backing::NotAsked {
+            self.backing.record(intended, failed && backing == Backing::Failed);
+        }
         self.kept_waiting += u64::from(sample.is_kept_waiting(limit));
         if outcome != Outcome::HeldBack {
             self.lag.record(lag);
@@ -335,7 +342,7 @@ mod tests {
 
     fn sample(micros: u64, outcome: Outcome) -> Sample {
         let (intended, lag, waited) = Default::default();
-        Sample { intended, lag, latency: Duration::from_micros(micros), waited, outcome }
+        Sample { intended, lag, latency: Duration::from_micros(micros), waited, outcome, backing: Backing::NotAsked }
     }
 
     #[test]

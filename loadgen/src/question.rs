@@ -201,6 +201,11 @@ impl Question {
         self.definition().is_ok_and(Definition::is_live)
     }
 
+    /// The store that is asked if the question's own does not hold the answer.
+    pub fn backing_store(self) -> Option<Store> {
+        self.definition().ok()?.backing_store()
+    }
+
     /// The question of Sluice's own of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|question| question.as_str() == name)

@@ -1,6 +1,7 @@
 //! Clients of the stores that answer questions, opened once by each loop and shared by its probes.
 //! They never decide what to ask or when, and never judge an answer.
 
+pub(crate) mod call;
 pub(crate) mod clickhouse;
 pub(crate) mod connections;
 pub(crate) mod elasticsearch;
@@ -8,7 +9,6 @@ mod error;
 pub(crate) mod postgres;
 pub mod redis;
 pub(crate) mod redis_search;
-pub(crate) mod waited;
 
 use sluice_schemas::connect::Role;
 use sluice_schemas::names::{Names, search_index};

@@ -10,6 +10,7 @@ mod hypothesis;
 mod latency;
 mod pools;
 mod proportion;
+mod reason;
 mod slo;
 mod validity;
 mod warnings;

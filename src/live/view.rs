@@ -258,7 +258,7 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
     use sluice_loadgen::{
         drive::QuestionProgress,
-        measure::{Measurements, Outcome, Sample},
+        measure::{Backing, Measurements, Outcome, Sample},
         plan::Totals,
         population::TenantClass,
         question::Question,
@@ -281,7 +281,11 @@ mod tests {
             {
                 let latency = Duration::from_millis(latency + millis % 7);
                 let (lag, waited, outcome) = (Duration::from_micros(80), Duration::ZERO, Outcome::Correct);
-                measured.record(question, TenantClass::Large, Sample { intended, lag, latency, waited, outcome });
+                measured.record(
+                    question,
+                    TenantClass::Large,
+                    Sample { intended, lag, latency, waited, outcome, backing: Backing::NotAsked },
+                );
             }
         }
         let seconds = elapsed.as_secs();

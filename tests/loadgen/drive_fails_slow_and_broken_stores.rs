@@ -6,9 +6,10 @@ use sluice_loadgen::question::Question;
 use sluice_loadgen::question::lookup_cached::{get_context, set_context};
 use sluice_loadgen::target::redis::Cluster;
 use sluice_loadgen::verdict::{Judged, Verdict, judge};
+use sluice_schemas::Store;
 use sluice_schemas::records::Customer;
 use sluice_schemas::stores::Stores;
-use sluice_testkit::TcpProxy;
+use sluice_testkit::{ProxyMode, TcpProxy};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
@@ -51,6 +52,28 @@ async fn a_cached_context_of_another_tenant_is_a_wrong_answer() {
         }
     }
     assert!(wrong().await > 0);
+    world.drop_namespace().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_miss_that_fails_in_postgresql_is_no_failure_of_redis() {
+    let (world, _) = World::loaded_with(|scenario| {
+        scenario.probes.retain(|question, _| *question == Question::LookupCached);
+    })
+    .await;
+    world.warm_up().await;
+    let mut stores = world.stores.clone();
+    let proxy = TcpProxy::in_front_of_postgres(&mut stores).await;
+    let second = Duration::from_secs(1);
+    let (breaking, waiting) = (async || proxy.set_mode(ProxyMode::ResetInResponse), async || ());
+    let driven = world.drive_disrupted(&stores, (second, &breaking), (2 * second, &waiting)).await;
+    let measured = driven.measured.questions[0].measured();
+    let (_, availability) = judge(&world.scenario, &driven.measured);
+    let failed = |store| availability.iter().find(|one| one.store == store).unwrap().failed;
+    let misses = measured.backing.exceedances();
+    assert!(misses > 0 && misses == measured.counts.errors + measured.counts.timed_out, "{:?}", measured.counts);
+    assert_eq!(failed(Store::Redis), 0);
+    assert!(failed(Store::Postgres) >= misses);
     world.drop_namespace().await;
 }
 

@@ -10,7 +10,7 @@ use super::effect::effect;
 use super::judged::{Change, judge};
 use super::observed::{ALPHA, Observed, Quantity, percentile, share};
 use crate::measure::blocks::Blocks;
-use crate::measure::{DurationHistogram, Outcome, Sample, Series};
+use crate::measure::{Backing, DurationHistogram, Outcome, Sample, Series};
 use crate::population::rng::KeyedRng;
 use crate::report::SeriesReport;
 
@@ -67,7 +67,14 @@ fn run(cell: Cell, slowdown: f64, rng: &mut KeyedRng) -> Vec<([Observed; 3], Obs
             let intended = Duration::from_secs_f64(sample as f64 * GAP);
             let (lag, waited) = Default::default();
             histogram.record(latency);
-            series.record(Sample { intended, lag, latency, waited, outcome: Outcome::Correct });
+            series.record(Sample {
+                intended,
+                lag,
+                latency,
+                waited,
+                outcome: Outcome::Correct,
+                backing: Backing::NotAsked,
+            });
             blocks.record(intended, latency > LIMIT);
         }
         let series = SeriesReport::from(&series);

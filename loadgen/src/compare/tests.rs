@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::measure::{GeneratorHealth, Measurements, Sample};
+use crate::measure::{Backing, GeneratorHealth, Measurements, Sample};
 use crate::population::TenantClass;
 use crate::question::Question;
 use crate::report::{Header, Machine, Report};
@@ -22,7 +22,7 @@ fn run(minute: u32, millis: f64, noise: f64) -> Report {
             let latency = Duration::from_secs_f64(slower * noise * (0.5 + (i * 37 % 100) as f64 / 100.0) / 1_000.0);
             let (intended, lag) = (Duration::from_secs_f64(i as f64 / rate), Duration::ZERO);
             let outcome = crate::measure::Outcome::Correct;
-            let sample = Sample { intended, lag, latency, waited: Duration::ZERO, outcome };
+            let sample = Sample { intended, lag, latency, waited: Duration::ZERO, outcome, backing: Backing::NotAsked };
             measured.record(question, TenantClass::Large, sample);
         }
     }

@@ -36,9 +36,9 @@ pub(super) fn run(shared: &Arc<Shared>, in_flight: &InFlight, mut batches: mpsc:
 }
 
 fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Option<usize>, Sample) {
-    let Finished { probe, reply, lag, latency, waited, users, is_held_back } = finished;
+    let Finished { probe, reply, lag, latency, waited, backing, users, is_held_back } = finished;
     if is_held_back {
-        let sample = Sample { intended: probe.at, lag, latency, waited, outcome: Outcome::HeldBack };
+        let sample = Sample { intended: probe.at, lag, latency, waited, outcome: Outcome::HeldBack, backing };
         return (probe, users, sample);
     }
     let time_out = shared.scenario.time_outs.for_store(probe.question.store());
@@ -47,7 +47,7 @@ fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Option<usize>, S
         Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
         outcome => outcome,
     };
-    let sample = Sample { intended: probe.at, lag, latency, waited, outcome };
+    let sample = Sample { intended: probe.at, lag, latency, waited, outcome, backing };
     (probe, users, sample)
 }
 

@@ -23,11 +23,11 @@ use super::engine::next_pulse;
 use super::shared::{Shared, add};
 use super::timer::Timer;
 use super::writes::Group;
-use crate::measure::{DurationHistogram, Outcome, Sample};
+use crate::measure::{Backing, DurationHistogram, Outcome, Sample};
 use crate::scenario::Operation;
 use crate::target::QueryError;
+use crate::target::call;
 use crate::target::connections::{Connections, Turn};
-use crate::target::waited;
 
 /// Delays before each retry; after the last one fails, the group is given up.
 const RETRY_DELAYS: [Duration; 6] = [
@@ -79,8 +79,8 @@ impl Commits {
     /// ran: what delays them counts as latency of the commits.
     pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) -> DurationHistogram {
         let ended = CancellationToken::new();
-        let delays = tokio::spawn(measure_delays(self.clock.clone(), self.shared.scenario.duration, ended.clone()));
         let this = Arc::new(self);
+        let delays = tokio::spawn(measure_delays(Arc::clone(&this), ended.clone()));
         let pending = Arc::new(Semaphore::new(PENDING));
         let tasks = TaskTracker::new();
         while let Some(group) = groups.recv().await {
@@ -108,7 +108,8 @@ impl Commits {
         let (lag, mut waited, count) =
             (queued.saturating_duration_since(intended), queued.elapsed(), rows.len() as u64);
         let measure = |outcome, waited| {
-            let sample = Sample { intended: at, lag, latency: intended.elapsed(), waited, outcome };
+            let sample =
+                Sample { intended: at, lag, latency: intended.elapsed(), waited, outcome, backing: Backing::NotAsked };
             self.shared.record_commit(tenant, sample);
             lock(&self.shared.transactions).record_wait(at, waited);
         };
@@ -116,8 +117,8 @@ impl Commits {
         let rows = Columns::from_rows(rows);
         let mut given_up = Outcome::Error;
         for (attempt, pause) in RETRY_DELAYS.map(Some).into_iter().chain([None]).enumerate() {
-            let (result, for_connection) = waited::measure(self.limit, self.attempt(&rows, tenant_id)).await;
-            waited += for_connection;
+            let (result, spent) = call::measure(self.limit, self.attempt(&rows, tenant_id)).await;
+            waited += spent.waited;
             let is_committed = matches!(result, Some(Ok(())));
             if attempt == 0 {
                 lock(&self.shared.transactions).record_first_attempt(at, !is_committed);
@@ -163,15 +164,18 @@ impl Commits {
     }
 }
 
-/// How late the tasks of this runtime run at regular instants of the drive, until `ended`.
-async fn measure_delays(clock: Clock, drive: Duration, ended: CancellationToken) -> DurationHistogram {
+/// How late the tasks of this runtime run at regular instants of the drive, until `ended`. What PostgreSQL held up comes all at once when it
+/// goes on: that delay is not the generator's.
+async fn measure_delays(commits: Arc<Commits>, ended: CancellationToken) -> DurationHistogram {
+    let (clock, drive) = (&commits.clock, commits.shared.scenario.duration);
     let (mut delays, mut due) = (DurationHistogram::default(), Duration::ZERO);
     // Without a timer, the loops of the questions can't run either, which is the error of the drive.
     let Ok(mut timer) = Timer::new() else { return delays };
     while due < drive && !clock.is_stopped() {
         let Some(Ok(())) = ended.run_until_cancelled(timer.wait_until(clock.instant(due))).await else { break };
         let now = clock.elapsed();
-        delays.record(now.saturating_sub(due));
+        let excused = commits.connections.excused(clock.instant(due).into(), clock.instant(now).into());
+        delays.record(now.saturating_sub(due).saturating_sub(excused));
         due = next_pulse(due + PULSE, now);
     }
     delays

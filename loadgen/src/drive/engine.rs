@@ -17,7 +17,7 @@ use super::shared::{ProbeCounts, add};
 use super::timer::Timer;
 use crate::measure::DurationHistogram;
 use crate::plan::Probe;
-use crate::target::waited;
+use crate::target::call;
 
 /// How long after its time-out an answer is still awaited, so that its latency is known in full.
 const MAX_LATE: Duration = Duration::from_secs(30);
@@ -161,8 +161,10 @@ pub(super) async fn call<C: Caller>(caller: &C, clock: &Clock, probe: Probe) -> 
     // A user has left when the time-out is over; the answer still shows how long the stall was.
     let last = intended + caller.time_out(&probe) + MAX_LATE;
     let calling = tokio::time::timeout_at(last.into(), caller.call(&probe));
-    let (reply, waited) = waited::measure(caller.limit(&probe), calling).await;
-    Finished { reply: reply.ok(), lag, latency: intended.elapsed(), waited, probe, users: None, is_held_back: false }
+    let (reply, spent) = call::measure(caller.limit(&probe), calling).await;
+    let (reply, latency) = (reply.ok(), intended.elapsed());
+    let backing = spent.backing(latency);
+    Finished { reply, lag, latency, waited: spent.waited, backing, probe, users: None, is_held_back: false }
 }
 
 #[cfg(test)]

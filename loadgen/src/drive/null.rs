@@ -12,7 +12,7 @@ use super::engine::{self, Caller};
 use super::outbox::{BATCHES, Finished, InFlight, Outbox};
 use super::probes::{self, Schedule};
 use super::shared::{ProbeCounts, read};
-use crate::measure::{DurationHistogram, Measurements, Outcome, Sample};
+use crate::measure::{Backing, DurationHistogram, Measurements, Outcome, Sample};
 use crate::plan::{Plan, Probe, Shard};
 use crate::population::{Population, TenantClass};
 use crate::scenario::Scenario;
@@ -85,7 +85,14 @@ fn record(scenario: &Scenario, in_flight: &InFlight, mut batches: mpsc::Receiver
         in_flight.end(batch.len());
         for Finished { probe, lag, latency, waited, .. } in batch {
             let class = TenantClass::of(probe.tenant, scenario.tenants as usize);
-            let sample = Sample { intended: probe.at, lag, latency, waited, outcome: Outcome::Correct };
+            let sample = Sample {
+                intended: probe.at,
+                lag,
+                latency,
+                waited,
+                outcome: Outcome::Correct,
+                backing: Backing::NotAsked,
+            };
             measured.record(probe.question, class, sample);
         }
     }

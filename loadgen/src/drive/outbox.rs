@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::measure::Backing;
 use crate::plan::Probe;
 use crate::question::Store;
 
@@ -34,6 +35,8 @@ pub(super) struct Finished<R> {
     pub(super) latency: Duration,
     /// Part of the latency in which the call waited for a connection of this client.
     pub(super) waited: Duration,
+    /// What the store behind the question's own did.
+    pub(super) backing: Backing,
     /// The group of the user who asked; `None` for a probe at its intended start.
     pub(super) users: Option<usize>,
     /// Whether it was never asked, because a store held it back; its times mean nothing.
@@ -44,7 +47,7 @@ impl<R> Finished<R> {
     /// A probe that was never asked.
     pub(super) fn held_back(probe: Probe, latency: Duration) -> Self {
         let (lag, waited) = Default::default();
-        Self { probe, reply: None, lag, latency, waited, users: None, is_held_back: true }
+        Self { probe, reply: None, lag, latency, waited, backing: Backing::NotAsked, users: None, is_held_back: true }
     }
 }
 

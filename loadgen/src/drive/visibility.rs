@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::producer::{Topic, Watched};
 use super::shared::Shared;
-use crate::measure::{Outcome, Sample};
+use crate::measure::{Backing, Outcome, Sample};
 use crate::run_context::RunContext;
 use crate::scenario::Operation;
 
@@ -124,7 +124,7 @@ impl Watch {
                 Some(_) => return true,
             };
             let (lag, waited) = Default::default();
-            let sample = Sample { intended: event.at, lag, latency, waited, outcome };
+            let sample = Sample { intended: event.at, lag, latency, waited, outcome, backing: Backing::NotAsked };
             shared.record_operation(Operation::Events, event.tenant, sample);
             false
         });

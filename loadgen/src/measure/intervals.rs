@@ -72,11 +72,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::Outcome;
+    use crate::measure::{Backing, Outcome};
 
     fn sample(intended_ms: u64, latency_us: u64) -> Sample {
         let [intended, lag, waited] = [intended_ms, 0, 0].map(Duration::from_millis);
-        Sample { intended, lag, waited, latency: Duration::from_micros(latency_us), outcome: Outcome::Correct }
+        Sample {
+            intended,
+            lag,
+            waited,
+            latency: Duration::from_micros(latency_us),
+            outcome: Outcome::Correct,
+            backing: Backing::NotAsked,
+        }
     }
 
     #[test]

@@ -33,6 +33,18 @@ impl Outcome {
     }
 }
 
+/// What a store did that is asked behind the question's own: by a look-up through a cache, on a miss.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Backing {
+    /// It was not asked.
+    #[default]
+    NotAsked,
+    /// It was asked, and a failure of the question is none of this store.
+    Answered,
+    /// It was asked, and a failure of the question is its own.
+    Failed,
+}
+
 /// One finished probe.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -46,13 +58,15 @@ pub struct Sample {
     pub waited: Duration,
     /// The outcome.
     pub outcome: Outcome,
+    /// What the store behind the question's own did.
+    pub backing: Backing,
 }
 
 impl Sample {
     /// An operation that failed before it started.
     pub(crate) fn failed(intended: Duration) -> Self {
         let (lag, latency, waited) = Default::default();
-        Self { intended, lag, latency, waited, outcome: Outcome::Error }
+        Self { intended, lag, latency, waited, outcome: Outcome::Error, backing: Backing::NotAsked }
     }
 
     /// Whether it is an exceedance only since it waited for a connection of its client. An error would have been one anyway. Without a

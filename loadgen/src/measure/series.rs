@@ -166,11 +166,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::measure::Backing;
 
     fn sample(intended_ms: u64, latency_us: u64, outcome: Outcome) -> Sample {
         let (intended, latency) = (Duration::from_millis(intended_ms), Duration::from_micros(latency_us));
         let (lag, waited) = Default::default();
-        Sample { intended, lag, latency, waited, outcome }
+        Sample { intended, lag, latency, waited, outcome, backing: Backing::NotAsked }
     }
 
     #[test]

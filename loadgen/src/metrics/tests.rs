@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::family::{Series, families};
 use super::{Otlp, otlp, prometheus};
 use crate::drive::{Phase, Progress, QuestionProgress};
-use crate::measure::{Measurements, Outcome, Sample};
+use crate::measure::{Backing, Measurements, Outcome, Sample};
 use crate::plan::Totals;
 use crate::population::TenantClass;
 use crate::question::{Question, Store};
@@ -21,7 +21,14 @@ fn progress() -> Progress {
     let mut measured = Measurements::new(&scenario);
     let mut record = |question, millis, outcome| {
         let (lag, latency) = (Duration::from_micros(300), Duration::from_millis(millis));
-        let sample = Sample { intended: Duration::ZERO, lag, latency, waited: Duration::ZERO, outcome };
+        let sample = Sample {
+            intended: Duration::ZERO,
+            lag,
+            latency,
+            waited: Duration::ZERO,
+            outcome,
+            backing: Backing::NotAsked,
+        };
         measured.record(question, TenantClass::Large, sample);
     };
     for _ in 0..9 {

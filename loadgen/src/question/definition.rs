@@ -23,6 +23,11 @@ pub(super) trait Definition: Sync {
     /// The store that answers.
     fn store(&self) -> Store;
 
+    /// The store behind it, which is asked if that one does not hold the answer.
+    fn backing_store(&self) -> Option<Store> {
+        None
+    }
+
     /// Whether asking may change what the store holds.
     fn writes(&self) -> bool {
         false

@@ -14,7 +14,7 @@ use super::subject::Subject;
 use super::tally::Tally;
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::redis::{Cluster, STORE, command, transaction};
-use crate::target::{QueryError, Targets};
+use crate::target::{QueryError, Targets, call};
 
 /// Reads a context. `$key` is `ctx:{customer_id}` under the namespace.
 const GET: &str = "JSON.GET $key";
@@ -36,6 +36,10 @@ impl Definition for LookupCached {
 
     fn store(&self) -> Store {
         Store::Redis
+    }
+
+    fn backing_store(&self) -> Option<Store> {
+        Some(Store::Postgres)
     }
 
     fn writes(&self) -> bool {
@@ -66,7 +70,8 @@ async fn read_through(targets: &Targets, tenant: Uuid, id: Uuid) -> Result<Optio
     if let Some(cached) = get_context(&targets.cache, id).await? {
         return if cached.tenant_id == tenant { Ok(Some(cached)) } else { Err(QueryError::ForeignRow(STORE)) };
     }
-    let Some(customer) = lookup_by_id::find(&targets.postgres, tenant, id).await? else { return Ok(None) };
+    let missed = call::ask_backing_store(lookup_by_id::find(&targets.postgres, tenant, id)).await?;
+    let Some(customer) = missed else { return Ok(None) };
     set_context(&targets.cache, &customer).await?;
     Ok(Some(customer))
 }

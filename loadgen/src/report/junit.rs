@@ -10,7 +10,6 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 use super::contents::Report;
 use super::wording::{availability_name, conclusion, objective, verdict, word};
 use crate::number::{counted, percent};
-use crate::scenario::Undecided;
 use crate::verdict::{Findings, Overall, Proportion, Validity, Verdict};
 
 /// What a test case shows.
@@ -114,27 +113,27 @@ fn write_case(writer: &mut Writer<Vec<u8>>, scenario: &str, case: &Case) -> io::
 
 fn cases(report: &Report) -> Vec<Case> {
     let findings = &report.findings;
-    let judged = |test: &Proportion, undecided| {
+    let judged = |test: &Proportion, blocks| {
         // Nothing that an invalid run measured proves anything about a store.
         if findings.validity != Validity::Valid {
             return Outcome::Skipped("not judged, since the generator was at fault".to_owned());
         }
-        match (test.verdict, undecided) {
+        match (test.verdict, blocks) {
             (Verdict::Pass, _) => Outcome::Passed,
             (Verdict::Fail, _) => Outcome::Failed(word(test.verdict), test.reason.clone()),
-            (Verdict::Inconclusive, Undecided::Block) => Outcome::Undecided(word(test.verdict), test.reason.clone()),
-            (Verdict::Inconclusive, Undecided::Allow) => Outcome::Skipped(test.reason.clone()),
+            (Verdict::Inconclusive, true) => Outcome::Undecided(word(test.verdict), test.reason.clone()),
+            (Verdict::Inconclusive, false) => Outcome::Skipped(test.reason.clone()),
         }
     };
     let slos = findings.slos.iter().map(|one| Case {
         class: "slo",
         name: format!("{}: {}", one.slo.name, objective(&one.slo)),
-        outcome: judged(&one.test, Undecided::Block),
+        outcome: judged(&one.test, true),
     });
     let availability = findings.availability.iter().map(|one| Case {
         class: "availability",
         name: format!("{}: {} succeed", availability_name(one), percent(one.objective)),
-        outcome: judged(&one.test, one.undecided),
+        outcome: judged(&one.test, one.blocks()),
     });
     let account = if report.account.is_some() { "every record is accounted for, " } else { "" };
     let failures = failures(findings);

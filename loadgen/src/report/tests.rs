@@ -12,7 +12,7 @@ use sluice_schemas::Store;
 use super::*;
 use crate::{
     account::{Account, Differences, Ledger, Origin},
-    measure::{GeneratorHealth, Measurements, Outcome, Sample, WriteRecorder},
+    measure::{Backing, GeneratorHealth, Measurements, Outcome, Sample, WriteRecorder},
     population::TenantClass,
     question::Question,
     scenario::Scenario,
@@ -36,7 +36,14 @@ fn answer(scenario: &Scenario, measured: &mut Measurements, slow: u64, wanted: i
         for i in (0..(rate * 60.0) as u64).filter(|&i| wanted(i)) {
             let latency = Duration::from_millis(if i % slow == slow - 1 { 3_000 } else { 1 + i * 37 % 100 });
             let (intended, lag) = (Duration::from_secs_f64(i as f64 / rate), Duration::from_micros(300));
-            let sample = Sample { intended, lag, latency, waited: Duration::ZERO, outcome: Outcome::Correct };
+            let sample = Sample {
+                intended,
+                lag,
+                latency,
+                waited: Duration::ZERO,
+                outcome: Outcome::Correct,
+                backing: Backing::NotAsked,
+            };
             measured.record(question, TenantClass::Large, sample);
         }
     }
@@ -50,7 +57,7 @@ fn silent(scenario: &Scenario) -> Measurements {
         for second in 0..60 {
             let intended = Duration::from_secs(second);
             let (lag, latency, waited) = Default::default();
-            let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Error };
+            let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Error, backing: Backing::NotAsked };
             measured.record(question, TenantClass::Large, sample);
         }
     }

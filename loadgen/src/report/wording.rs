@@ -3,7 +3,7 @@
 use super::contents::Report;
 use crate::account::Ledger;
 use crate::number::{percent, separated};
-use crate::scenario::{Operation, Slo, Undecided, brief_duration, exact_duration};
+use crate::scenario::{Operation, Slo, brief_duration, exact_duration};
 use crate::verdict::{Availability, Findings, Overall, Proportion, Subject, Verdict};
 
 /// Shown if nothing was measured, which is not zero.
@@ -72,7 +72,9 @@ pub(super) fn conclusion(report: &Report) -> String {
             "INCONCLUSIVE: nothing failed, but the scenario has no SLO that the run could pass".to_owned()
         }
         Overall::Inconclusive => {
-            "INCONCLUSIVE: nothing failed, but the samples don't decide every objective".to_owned()
+            "INCONCLUSIVE: no objective is missed for certain, but the samples don't decide every one; the reasons below say \
+             what would"
+                .to_owned()
         }
         Overall::Invalid => {
             "INVALID: the generator was at fault, so the run proves nothing about the stores".to_owned()
@@ -91,8 +93,7 @@ pub(super) fn explanation(report: &Report) -> String {
 /// that every available store excludes.
 fn pass(report: &Report) -> String {
     let findings = &report.findings;
-    let undecided =
-        |one: &&Availability| one.undecided == Undecided::Allow && one.test.verdict == Verdict::Inconclusive;
+    let undecided = |one: &&Availability| one.test.verdict == Verdict::Inconclusive;
     let met = match findings.availability.iter().filter(undecided).count() {
         0 => "every objective is met",
         _ => "every SLO is met, and availability is not decided, which the scenario allows",

@@ -16,8 +16,8 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use super::call::{self, Wait};
 use super::error::QueryError;
-use super::waited::{self, Wait};
 
 /// The connections.
 pub(crate) struct Connections {
@@ -58,10 +58,15 @@ impl Connections {
         Ok(connections)
     }
 
+    /// The part of a time that is the store's: while a call held a connection for long, and while those that waited for it caught up.
+    pub(crate) fn excused(&self, from: Instant, to: Instant) -> Duration {
+        lock(&self.holds).excused(from, to)
+    }
+
     /// Waits for a connection that no other call uses, which counts as waited.
     pub(crate) async fn turn(&self) -> Turn<'_> {
         let permit = {
-            let _wait = Wait::start(|from, to| lock(&self.holds).excused(from, to));
+            let _wait = Wait::start(|from, to| self.excused(from, to));
             self.permits.acquire().await.expect("the semaphore is never closed")
         };
         // From here on, since a store that is slow to accept connections holds up the others as well.
@@ -220,7 +225,7 @@ impl<'a> Hold<'a> {
         let mut holds = lock(all);
         holds.next += 1;
         let number = holds.next;
-        holds.held.insert(number, Held::start(Instant::now(), waited::limit()));
+        holds.held.insert(number, Held::start(Instant::now(), call::limit()));
         drop(holds);
         Self { holds: all, number }
     }

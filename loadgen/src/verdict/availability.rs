@@ -9,6 +9,8 @@ use sluice_schemas::Store;
 
 use super::hypothesis::Hypothesis;
 use super::proportion::Proportion;
+use super::reason::Bad;
+use crate::binomial::Verdict;
 use crate::measure::{Measurements, WriteRecorder, blocks::Blocks};
 use crate::scenario::{self, Undecided};
 
@@ -46,6 +48,20 @@ pub struct Availability {
     pub undecided: Undecided,
 }
 
+impl Availability {
+    /// Whether it keeps the run from a PASS: it is missed, or undecided where that blocks. What the scenario allows is a run that is too
+    /// short to show the objective, not one in which more failed than the objective allows.
+    pub fn blocks(&self) -> bool {
+        let is_allowed =
+            self.undecided == Undecided::Allow && self.failed as f64 <= self.samples as f64 * self.test.allowed;
+        match self.test.verdict {
+            Verdict::Pass => false,
+            Verdict::Fail => true,
+            Verdict::Inconclusive => !is_allowed,
+        }
+    }
+}
+
 /// Tests every store that was asked or written to.
 pub(super) fn test(measured: &Measurements, objective: scenario::Availability) -> Vec<Availability> {
     let Measurements { questions: recorders, writes, .. } = measured;
@@ -55,7 +71,12 @@ pub(super) fn test(measured: &Measurements, objective: scenario::Availability) -
         let mut together = Blocks::new(drive);
         let asked = recorders.iter().filter(|recorder| Store::from(recorder.question().store()) == store);
         let failures = asked.map(|recorder| &recorder.measured().failures);
-        failures.chain(written(writes, store).map(WriteRecorder::outcomes)).for_each(|one| together.merge(one));
+        let behind = recorders.iter().filter(|one| one.question().backing_store().map(Store::from) == Some(store));
+        let behind = behind.map(|recorder| &recorder.measured().backing);
+        failures
+            .chain(behind)
+            .chain(written(writes, store).map(WriteRecorder::outcomes))
+            .for_each(|one| together.merge(one));
         let is_used =
             together.samples() > 0 || recorders.iter().any(|one| Store::from(one.question().store()) == store);
         is_used.then(|| judge(store, (Subject::Operations, objective.objective), objective, &together))
@@ -79,6 +100,6 @@ fn judge(
 ) -> Availability {
     let hypothesis = Hypothesis { allowed: 1.0 - objective, alpha: ALPHA, longest_stall: longest_outage };
     let (samples, failed) = (outcomes.samples(), outcomes.exceedances());
-    let test = Proportion::test(outcomes, hypothesis, "fail");
+    let test = Proportion::test(outcomes, hypothesis, Bad::Failures);
     Availability { store, subject, objective, samples, failed, test, undecided }
 }

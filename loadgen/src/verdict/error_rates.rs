@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::forecast::{Behavior, forecast};
 use super::hypothesis::Hypothesis;
 use super::proportion::Proportion;
+use super::reason::Bad;
 use crate::binomial::Verdict;
 use crate::measure::blocks::Blocks;
 use crate::population::rng::KeyedRng;
@@ -167,7 +168,7 @@ fn errors(process: Process, drive: Duration, runs: u64) -> Errors {
     for run in 0..runs {
         let blocks = simulate(process, RATE, drive, run);
         let share = 1.0 / runs as f64;
-        match Proportion::test(&blocks, P95, "exceed").verdict {
+        match Proportion::test(&blocks, P95, Bad::Exceedances).verdict {
             Verdict::Pass => errors.pass += share,
             Verdict::Fail => errors.fail += share,
             Verdict::Inconclusive => {}
@@ -227,7 +228,7 @@ fn verdict_on_windows(process: Process, run: u64, is_slow: impl Fn(u64) -> bool)
             at += gap;
         }
     }
-    Proportion::test_windows(&blocks, WINDOW, P95, "exceed").verdict
+    Proportion::test_windows(&blocks, WINDOW, P95, Bad::Exceedances).verdict
 }
 
 /// A store that is at the limit in one window only must not pass more often, and one that is in all of them must not fail more often.
@@ -280,7 +281,7 @@ fn stalls_longer_than_a_verdict_excludes_are_beyond_it() {
     let drive = Duration::from_secs(75);
     let mut clean = Blocks::new(drive);
     (0..4_650).for_each(|i| clean.record(drive.mul_f64(f64::from(i) / 4_650.0), false));
-    let excluded = Proportion::test(&clean, P95, "exceed").excluded.unwrap();
+    let excluded = Proportion::test(&clean, P95, Bad::Exceedances).excluded.unwrap();
     assert_eq!(excluded.stall, Duration::from_millis(1_284));
     let at = |stall: Duration| errors(Process::Stalls(stall.as_secs_f64() / 75.0), drive, 400).pass;
     let (within, beyond) = (at(excluded.stall), at(Duration::from_secs(10)));
@@ -289,7 +290,7 @@ fn stalls_longer_than_a_verdict_excludes_are_beyond_it() {
     let strict = Hypothesis { longest_stall: Some(Duration::from_secs(10)), ..P95 };
     let passes = |run| {
         let blocks = simulate(Process::Stalls(10.0 / 75.0), RATE, drive, run);
-        Proportion::test(&blocks, strict, "exceed").verdict == Verdict::Pass
+        Proportion::test(&blocks, strict, Bad::Exceedances).verdict == Verdict::Pass
     };
     assert_eq!((0..400).filter(|&run| passes(run)).count(), 0);
 }
@@ -301,7 +302,7 @@ fn a_store_well_within_its_limit_passes_and_one_beyond_it_fails() {
         let run = |run| {
             let (mut blocks, mut rng) = (Blocks::new(drive), KeyedRng::new(run, "power", [0, 0]));
             (0..4_650).for_each(|i| blocks.record(drive.mul_f64(f64::from(i) / 4_650.0), rng.chance(wrong)));
-            Proportion::test(&blocks, P95, "exceed").verdict == verdict
+            Proportion::test(&blocks, P95, Bad::Exceedances).verdict == verdict
         };
         (0..200).filter(|&number| run(number)).count()
     };
@@ -317,7 +318,7 @@ fn time_to_pass(process: impl Fn(f64) -> Process, share: f64) -> f64 {
         let drive = Duration::from_secs_f64(seconds);
         let passed = |run: &u64| {
             let blocks = simulate_share(process(seconds), share, FORECAST_RATE, drive, *run);
-            Proportion::test(&blocks, P95, "exceed").verdict == Verdict::Pass
+            Proportion::test(&blocks, P95, Bad::Exceedances).verdict == Verdict::Pass
         };
         (0..200).filter(passed).count() >= 180
     };

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use super::hypothesis::Hypothesis;
 use crate::binomial::{self, Verdict};
 use crate::measure::blocks::EffectiveSample;
-use crate::scenario::brief_duration;
 
 /// The longest slowness for which a verdict holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,16 +55,6 @@ fn periods(verdict: Verdict, effective: EffectiveSample, hypothesis: Hypothesis)
         if binomial::decide(share * middle, middle, allowed, alpha) == verdict { high = middle } else { low = middle }
     }
     high.max(1.0)
-}
-
-impl std::fmt::Display for Excluded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [stall, correlation] = [self.stall, self.correlation].map(brief_duration);
-        write!(
-            f,
-            "this holds unless stalls last longer than {stall}, or slowness is correlated over more than {correlation}"
-        )
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use super::availability::Availability;
 use super::slo::Judged;
 use super::validity::Validity;
 use crate::binomial::Verdict;
-use crate::scenario::Undecided;
 
 /// The verdict on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,8 +41,7 @@ impl Findings {
     /// an answer wrong. INVALID comes before the SLOs, since an invalid run proves nothing about latency.
     pub fn overall(&self) -> Overall {
         let slos = || self.slos.iter().map(|judged| judged.test.verdict);
-        let undecided = |one: &&Availability| one.test.verdict == Verdict::Inconclusive;
-        let blocked = self.availability.iter().filter(undecided).any(|one| one.undecided == Undecided::Block);
+        let blocked = self.availability.iter().any(Availability::blocks);
         let unavailable = self.availability.iter().any(|one| one.test.verdict == Verdict::Fail);
         let wrong = self.slos.iter().any(|judged| judged.counts.wrong > 0);
         if wrong || !self.failures.is_empty() {

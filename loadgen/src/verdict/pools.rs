@@ -97,7 +97,7 @@ mod tests {
     use sluice_schemas::Store;
 
     use super::*;
-    use crate::measure::{Outcome, Sample};
+    use crate::measure::{Backing, Outcome, Sample};
     use crate::population::TenantClass;
     use crate::question::Question;
     use crate::scenario::{Operation, Scenario};
@@ -114,7 +114,7 @@ mod tests {
             let (intended, lag) = (Duration::from_millis(500 * number), Duration::ZERO);
             let waited = Duration::from_millis(if number < waiting { waited } else { 0 });
             let latency = waited + Duration::from_millis(served);
-            Sample { intended, lag, latency, waited, outcome: Outcome::Correct }
+            Sample { intended, lag, latency, waited, outcome: Outcome::Correct, backing: Backing::NotAsked }
         })
     }
 

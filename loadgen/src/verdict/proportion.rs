@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::excluded::Excluded;
 use super::hypothesis::Hypothesis;
+use super::reason::{self, Bad};
 use crate::binomial::{self, Verdict};
 use crate::measure::blocks::{Blocks, EffectiveSample};
-use crate::number::{percent, separated};
-use crate::scenario::{brief_duration, exact_duration};
+use crate::scenario::brief_duration;
 
 /// The outcome of a test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,8 +34,13 @@ pub struct Proportion {
 }
 
 impl Proportion {
-    /// Tests the samples of `blocks`; `bad` is the verb of the reason: "exceed" or "fail".
-    pub(super) fn test(blocks: &Blocks, hypothesis: Hypothesis, bad: &str) -> Self {
+    /// Tests the samples of `blocks`; `bad` is what the reason calls bad ones.
+    pub(super) fn test(blocks: &Blocks, hypothesis: Hypothesis, bad: Bad) -> Self {
+        Self::test_over("drive", blocks, hypothesis, bad)
+    }
+
+    /// The same over a drive or a window, as the reason calls it.
+    fn test_over(period: &str, blocks: &Blocks, hypothesis: Hypothesis, bad: Bad) -> Self {
         let Hypothesis { allowed, alpha, longest_stall } = hypothesis;
         let effective = blocks.effective(alpha, longest_stall);
         let EffectiveSample { samples, exceedances, .. } = effective;
@@ -47,17 +52,18 @@ impl Proportion {
         let allowed = (allowed * 1e9).round() / 1e9;
         let mut test =
             Self { allowed, effective, low, high, fail_probability, verdict, excluded, reason: String::new() };
-        test.reason = test.explain(hypothesis, blocks.drive(), bad);
+        test.reason = reason::explain(&test, (blocks, period), hypothesis, bad);
         test
     }
 
     /// Tests every window of that length: PASS if each passes, FAIL if one fails with the correction for their number
     /// (Bonferroni). Shows the worst window.
-    pub(super) fn test_windows(blocks: &Blocks, window: Duration, hypothesis: Hypothesis, bad: &str) -> Self {
+    pub(super) fn test_windows(blocks: &Blocks, window: Duration, hypothesis: Hypothesis, bad: Bad) -> Self {
         let windows = blocks.windows(window);
         let count = windows.len() as f64;
-        let tests =
-            windows.iter().map(|(from, blocks)| (*from, *from + blocks.drive(), Self::test(blocks, hypothesis, bad)));
+        let tests = windows
+            .iter()
+            .map(|(from, blocks)| (*from, *from + blocks.drive(), Self::test_over("window", blocks, hypothesis, bad)));
         let worst = tests.max_by(|(.., one), (.., two)| one.badness().total_cmp(&two.badness()));
         let Some((from, to, mut worst)) = worst else { return Self::test(blocks, hypothesis, bad) };
         worst.fail_probability = (worst.fail_probability * count).min(1.0);
@@ -86,25 +92,5 @@ impl Proportion {
     /// Withdraws a decision, for another reason.
     pub(super) fn withdraw(&mut self, reason: String) {
         (self.verdict, self.excluded, self.reason) = (Verdict::Inconclusive, None, reason);
-    }
-
-    fn explain(&self, hypothesis: Hypothesis, drive: Duration, bad: &str) -> String {
-        let Hypothesis { allowed, alpha, longest_stall } = hypothesis;
-        let [low, high] = [self.low, self.high].map(percent);
-        let needed = binomial::min_samples(allowed, alpha);
-        let held = self.excluded.map_or(String::new(), |excluded| format!("; {excluded}"));
-        match (self.verdict, longest_stall) {
-            (Verdict::Pass, _) => format!("at most {high} {bad}{held}"),
-            (Verdict::Fail, _) => format!("at least {low} {bad}{held}"),
-            (Verdict::Inconclusive, Some(stall)) if drive.div_duration_f64(stall) < needed as f64 => {
-                let needed = brief_duration(stall * needed as u32);
-                format!("a PASS that excludes stalls of {} needs a drive of {needed}", exact_duration(stall))
-            }
-            (Verdict::Inconclusive, _) if self.effective.samples < needed as f64 => {
-                let [effective, needed] = [self.effective.samples as u64, needed].map(separated);
-                format!("an effective sample of {effective} can't show {}; that needs {needed}", percent(1.0 - allowed))
-            }
-            (Verdict::Inconclusive, _) => format!("between {low} and {high} {bad}"),
-        }
     }
 }

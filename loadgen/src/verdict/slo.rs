@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::hypothesis::Hypothesis;
 use super::latency::Latency;
 use super::proportion::Proportion;
+use super::reason::Bad;
 use crate::binomial::Verdict;
 use crate::measure::blocks::Blocks;
 use crate::measure::{Counts, Recorder, SloRecorder};
@@ -37,8 +38,8 @@ pub(super) fn test(scenario: &Scenario, recorder: &SloRecorder) -> Judged {
     let produced = lowest_rate(slo, blocks) * scenario.watched_event_in() as f64;
     let hypothesis = hypothesis(slo, produced);
     let mut test = match slo.in_every {
-        Some(window) => Proportion::test_windows(blocks, window, hypothesis, "exceed"),
-        None => Proportion::test(blocks, hypothesis, "exceed"),
+        Some(window) => Proportion::test_windows(blocks, window, hypothesis, Bad::Exceedances),
+        None => Proportion::test(blocks, hypothesis, Bad::Exceedances),
     };
     if let Some(least) = slo.at_least {
         apply_rate(&mut test, least, produced);

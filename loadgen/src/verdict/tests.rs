@@ -6,7 +6,7 @@ use sluice_schemas::Store;
 
 use super::*;
 use crate::{
-    measure::{Measurements, Outcome, Sample, WriteRecorder},
+    measure::{Backing, Measurements, Outcome, Sample, WriteRecorder},
     population::TenantClass,
     question::Question,
     scenario::{Availability as Objective, Operation, Scenario, Slo, Undecided},
@@ -24,7 +24,11 @@ fn ask(measured: &mut Measurements, question: Question, samples: u64, answer: im
         let intended = duration.mul_f64(i as f64 / samples as f64);
         let latency = Duration::from_millis(millis);
         let (lag, waited) = Default::default();
-        measured.record(question, TenantClass::Large, Sample { intended, lag, latency, waited, outcome });
+        measured.record(
+            question,
+            TenantClass::Large,
+            Sample { intended, lag, latency, waited, outcome, backing: Backing::NotAsked },
+        );
     }
 }
 
@@ -41,8 +45,14 @@ fn commits(scenario: &Scenario, slow: u64) -> Measurements {
     for i in 0..6_000_u64 {
         let latency = Duration::from_millis(if i.is_multiple_of(slow) { 150 } else { 5 });
         let (lag, waited) = Default::default();
-        let sample =
-            Sample { intended: scenario.duration * i as u32 / 6_000, lag, latency, waited, outcome: Outcome::Correct };
+        let sample = Sample {
+            intended: scenario.duration * i as u32 / 6_000,
+            lag,
+            latency,
+            waited,
+            outcome: Outcome::Correct,
+            backing: Backing::NotAsked,
+        };
         measured.record_operation(Operation::Commits, TenantClass::ALL[i as usize % 3], sample);
     }
     measured
@@ -70,7 +80,7 @@ fn events(scenario: &Scenario, per_second: u64, late: u64) -> Measurements {
         let latency = Duration::from_secs(if i.is_multiple_of(late) { 50 } else { 20 });
         let intended = scenario.duration.mul_f64(i as f64 / count as f64);
         let (lag, waited) = Default::default();
-        let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Correct };
+        let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Correct, backing: Backing::NotAsked };
         measured.record_operation(Operation::Events, TenantClass::Large, sample);
     }
     measured
@@ -265,10 +275,45 @@ fn availability_of(samples: u64, failures: u64) -> Availability {
 fn availability_is_tested_as_every_other_objective() {
     let few = availability_of(9_000, 0);
     assert_eq!((few.store, few.test.verdict), (Store::Elasticsearch, Verdict::Inconclusive));
-    assert_eq!(few.test.reason, "an effective sample of 9,000 can't show 99.99 %; that needs 29,956");
+    assert_eq!(
+        few.test.reason,
+        "an effective sample of 9,000 can't show 99.99 %; that needs 29,956, as many as a drive of about 250 s has"
+    );
     assert_eq!(availability_of(30_000, 0).test.verdict, Verdict::Pass);
     assert_eq!(availability_of(30_000, 1).test.verdict, Verdict::Inconclusive);
     assert_eq!(availability_of(9_000, 20).test.verdict, Verdict::Fail);
+}
+
+#[test]
+fn a_run_may_be_too_short_to_show_availability_but_more_failures_than_it_allows_block_it() {
+    let blocks =
+        |samples, failures, undecided| Availability { undecided, ..availability_of(samples, failures) }.blocks();
+    assert!(!blocks(9_000, 0, Undecided::Allow) && blocks(9_000, 0, Undecided::Block));
+    assert!(!blocks(30_000, 2, Undecided::Allow), "0.007 % failed, and 0.01 % may");
+    assert!(blocks(9_000, 2, Undecided::Allow), "0.02 % failed");
+    assert!(blocks(9_000, 20, Undecided::Allow) && !blocks(30_000, 0, Undecided::Block));
+}
+
+#[test]
+fn a_miss_that_fails_behind_the_cache_counts_for_the_store_behind_it() {
+    let mut scenario = with_slos(Vec::new());
+    scenario.probes = BTreeMap::from([(Question::LookupCached, 100.0)]);
+    let mut measured = Measurements::new(&scenario);
+    for i in 0..6_000_u64 {
+        let backing = match i % 10 {
+            0 => Backing::Failed,
+            1 => Backing::Answered,
+            _ => Backing::NotAsked,
+        };
+        // One in a hundred fails in the cache itself, after the store behind it has answered.
+        let outcome = if i.is_multiple_of(10) || i % 100 == 1 { Outcome::Error } else { Outcome::Correct };
+        let (intended, [lag, waited, latency]) = (scenario.duration * i as u32 / 6_000, Default::default());
+        let sample = Sample { intended, lag, latency, waited, outcome, backing };
+        measured.record(Question::LookupCached, TenantClass::Large, sample);
+    }
+    let availability = judge(&scenario, &measured).1;
+    let of = |store| availability.iter().find(|one| one.store == store).map(|one| (one.samples, one.failed));
+    assert_eq!((of(Store::Redis), of(Store::Postgres)), (Some((6_000, 60)), Some((1_200, 600))));
 }
 
 #[test]

@@ -32,6 +32,10 @@ const MAX_PROCESSOR_SHARE: f64 = 0.8;
 /// Maximum share of all processors that the hypervisor may take.
 const MAX_STEAL_SHARE: f64 = 0.1;
 
+/// What to do about a generator whose threads wait for a processor.
+const MORE_PROCESSORS: &str = "give the generator more processors, another machine than the stores', or the right to raise its priority \
+                               (CAP_SYS_NICE)";
+
 /// Whether a run can be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -84,8 +88,7 @@ fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     let (share, question, limit) = late.max_by(|(one, ..), (two, ..)| one.total_cmp(two))?;
     let (share, limit) = (percent(share), exact_duration(limit));
     Some(format!(
-        "{share} of the probes of {question} were sent more than {limit} late; the limit is 1 %: give the generator more \
-         processors, another machine than the stores', or the right to raise its priority (CAP_SYS_NICE)"
+        "{share} of the probes of {question} were sent more than {limit} late; the limit is 1 %: {MORE_PROCESSORS}"
     ))
 }
 
@@ -114,8 +117,8 @@ fn commit_lag(judged: &[SloRecorder]) -> Option<String> {
     let lag = &one.measured().lag;
     let (share, limit) = (percent(lag.count_above(limit) as f64 / lag.len() as f64), exact_duration(limit));
     Some(format!(
-        "{share} of the transactions of {} were started more than {limit} late; the limit is 1 %: give the generator more \
-         processors, or another machine than the stores'",
+        "{share} of the transactions of {} were started more than {limit} late; the limit is 1 %: \
+         {MORE_PROCESSORS}",
         one.slo().name
     ))
 }
@@ -126,7 +129,7 @@ fn task_delay(slos: &[Slo], health: &GeneratorHealth) -> Option<String> {
     let [p99, limit] = [brief_duration(p99), exact_duration(limit)];
     Some(format!(
         "1 % of the generator's tasks waited more than {p99} for a processor, which counts as latency; the limit is \
-         {limit}"
+         {limit}: {MORE_PROCESSORS}"
     ))
 }
 
@@ -136,7 +139,7 @@ fn commit_delay(judged: &[SloRecorder], health: &GeneratorHealth) -> Option<Stri
     let [p99, limit] = [brief_duration(p99), exact_duration(limit)];
     Some(format!(
         "1 % of the tasks that commit to PostgreSQL waited more than {p99} for a processor, which counts as latency; the \
-         limit is {limit}"
+         limit is {limit}: {MORE_PROCESSORS}"
     ))
 }
 
@@ -152,7 +155,7 @@ fn out_of_files(health: &GeneratorHealth) -> Option<String> {
 fn processors(health: &GeneratorHealth) -> Option<String> {
     let share = health.processor_share.filter(|share| *share > MAX_PROCESSOR_SHARE)?;
     Some(format!(
-        "the generator used {:.0} % of all processors itself; the limit is {:.0} %",
+        "the generator used {:.0} % of all processors itself; the limit is {:.0} %: lower the rate, or give it more processors",
         share * 100.0,
         MAX_PROCESSOR_SHARE * 100.0
     ))
@@ -161,7 +164,7 @@ fn processors(health: &GeneratorHealth) -> Option<String> {
 fn steal(health: &GeneratorHealth) -> Option<String> {
     let share = health.steal_share.filter(|share| *share > MAX_STEAL_SHARE)?;
     Some(format!(
-        "the hypervisor took {:.0} % of all processors; the limit is {:.0} %",
+        "the hypervisor took {:.0} % of all processors; the limit is {:.0} %: use a machine whose processors are its own",
         share * 100.0,
         MAX_STEAL_SHARE * 100.0
     ))
@@ -170,7 +173,7 @@ fn steal(health: &GeneratorHealth) -> Option<String> {
 fn write_lag(health: &GeneratorHealth) -> Option<String> {
     let p99 = health.write_lag.quantile(0.99).filter(|p99| *p99 > MAX_WRITE_LAG)?;
     let [p99, limit] = [brief_duration(p99), exact_duration(MAX_WRITE_LAG)];
-    Some(format!("1 % of the writes were sent more than {p99} late; the limit is {limit}"))
+    Some(format!("1 % of the writes were sent more than {p99} late; the limit is {limit}: {MORE_PROCESSORS}"))
 }
 
 /// Judges writes and probes separately: a thousand times as many writes would hide that every probe is missing.
@@ -178,7 +181,8 @@ fn never_started(kind: &str, started: Started) -> Option<String> {
     let Started { offered, sent, held_back } = started;
     let lost = offered.saturating_sub(sent + held_back);
     (lost as f64 > offered as f64 * (1.0 - MIN_STARTED)).then(|| {
-        format!("{lost} of {offered} {kind} were never started, and no store held them back; the limit is 1 %")
+        format!("{lost} of {offered} {kind} were never started, and no store held them back; the limit is 1 %: lower the rate, or give the \
+             generator more processors")
     })
 }
 
@@ -186,7 +190,7 @@ fn clock_jump(health: &GeneratorHealth) -> Option<String> {
     let jump = health.system.abs_diff(health.monotonic);
     (jump > MAX_CLOCK_JUMP).then(|| {
         let [jump, limit] = [brief_duration(jump), exact_duration(MAX_CLOCK_JUMP)];
-        format!("the system clock jumped by {jump} during the drive; the limit is {limit}")
+        format!("the system clock jumped by {jump} during the drive; the limit is {limit}: let it be corrected slowly (NTP slews), and run again")
     })
 }
 
@@ -194,7 +198,7 @@ fn clock_jump(health: &GeneratorHealth) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
-        measure::{Outcome, Sample},
+        measure::{Backing, Outcome, Sample},
         population::TenantClass,
         question::Question,
         scenario::Scenario,
@@ -210,7 +214,14 @@ mod tests {
             Recorder::new(Question::Search, scenario.limit_of(Question::Search, None), scenario.duration);
         for second in 0..100 {
             let intended = Duration::from_secs(second % 60);
-            let sample = Sample { intended, lag, latency: lag, waited: Duration::ZERO, outcome: Outcome::Correct };
+            let sample = Sample {
+                intended,
+                lag,
+                latency: lag,
+                waited: Duration::ZERO,
+                outcome: Outcome::Correct,
+                backing: Backing::NotAsked,
+            };
             recorder.record(TenantClass::Large, sample);
         }
         Measurements { questions: vec![recorder], ..nothing() }
@@ -267,7 +278,14 @@ mod tests {
             let mut measured = Measurements::new(&scenario);
             let [lag, waited] = [lag, waited].map(Duration::from_millis);
             let latency = lag + waited + Duration::from_millis(served);
-            let sample = Sample { intended: Duration::ZERO, lag, latency, waited, outcome: Outcome::Correct };
+            let sample = Sample {
+                intended: Duration::ZERO,
+                lag,
+                latency,
+                waited,
+                outcome: Outcome::Correct,
+                backing: Backing::NotAsked,
+            };
             (0..100).for_each(|_| measured.record_operation(Operation::Commits, TenantClass::Large, sample));
             validity(&scenario.slos, &measured, &good())
         };
@@ -293,7 +311,7 @@ mod tests {
         assert_eq!(judge(&judged, 4), Validity::Valid);
         assert_eq!(judge(&scenario(), 60), Validity::Valid, "no SLO judges commits");
         let Validity::Invalid(reasons) = judge(&judged, 60) else { panic!("valid") };
-        insta::assert_snapshot!(reasons.join("\n"), @"1 % of the tasks that commit to PostgreSQL waited more than 60 ms for a processor, which counts as latency; the limit is 5 ms");
+        insta::assert_snapshot!(reasons.join("\n"), @"1 % of the tasks that commit to PostgreSQL waited more than 60 ms for a processor, which counts as latency; the limit is 5 ms: give the generator more processors, another machine than the stores', or the right to raise its priority (CAP_SYS_NICE)");
     }
 
     #[test]

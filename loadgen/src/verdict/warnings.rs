@@ -2,7 +2,7 @@
 
 use super::availability::ALPHA;
 use crate::binomial;
-use crate::number::percent;
+use crate::number::{percent, separated};
 use crate::question::{Question, Store};
 use crate::scenario::{Availability, Scenario, Slo, Undecided, brief_duration, exact_duration};
 
@@ -57,14 +57,15 @@ fn undecided_availability(scenario: &Scenario) -> Option<String> {
     }
     let samples = |store| scenario.planned_operations(store);
     let few = |store: &&Store| (1..needed).contains(&samples(**store));
-    let (store, samples) =
-        Store::ALL.iter().filter(few).map(|&store| (store, samples(store))).min_by_key(|&(_, n)| n)?;
+    let few: Vec<Store> = Store::ALL.iter().filter(few).copied().collect();
+    let most = few.iter().map(|&store| samples(store)).max()?;
+    let names = few.iter().map(|store| store.as_str()).collect::<Vec<_>>().join(", ");
     Some(format!(
-        "the availability of {} can't be decided: {} needs {needed} operations without a failure, and about \
-         {samples} are planned; replay in more time, or let the run pass without it with \
-         `availability.undecided = \"allow\"`",
-        store.as_str(),
-        percent(objective)
+        "the availability of {names} can't be decided: {} needs {} operations without a failure, and at most about {} are \
+         planned to each; replay in more time, or let the run pass without it with `availability.undecided = \"allow\"`",
+        percent(objective),
+        separated(needed),
+        separated(most)
     ))
 }
 

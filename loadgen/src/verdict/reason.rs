@@ -1,0 +1,135 @@
+//! The reason of a verdict on one objective, in words: what was seen, what that proves, and what would decide. It decides nothing.
+
+use std::time::Duration;
+
+use super::hypothesis::Hypothesis;
+use super::proportion::Proportion;
+use crate::binomial::{self, Verdict};
+use crate::measure::blocks::Blocks;
+use crate::number::{percent, separated};
+use crate::scenario::{brief_duration, exact_duration};
+
+/// What bad samples are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bad {
+    /// Exceedances of a limit.
+    Exceedances,
+    /// Operations that failed.
+    Failures,
+}
+
+/// Longer drives are no advice.
+const LONGEST_DRIVE: Duration = Duration::from_hours(72);
+/// The standard normal quantiles of an alpha of 5 % and a power of 90 %.
+const QUANTILES: (f64, f64) = (1.645, 1.282);
+
+impl Bad {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Exceedances => "exceed",
+            Self::Failures => "fail",
+        }
+    }
+
+    fn period(self) -> &'static str {
+        match self {
+            Self::Exceedances => "stalls",
+            Self::Failures => "outages",
+        }
+    }
+
+    fn in_general(self) -> &'static str {
+        match self {
+            Self::Exceedances => "slowness is",
+            Self::Failures => "failures are",
+        }
+    }
+}
+
+/// The reason of a verdict, from the samples of the drive or window that it judges.
+pub(super) fn explain(test: &Proportion, judged: (&Blocks, &str), hypothesis: Hypothesis, bad: Bad) -> String {
+    let verb = bad.verb();
+    let held = test.excluded.map_or_else(String::new, |excluded| {
+        let [stall, correlation] = [excluded.stall, excluded.correlation].map(brief_duration);
+        let (period, in_general) = (bad.period(), bad.in_general());
+        format!("; this holds unless {period} last longer than {stall}, or {in_general} correlated over more than {correlation}")
+    });
+    match test.verdict {
+        Verdict::Pass => format!("at most {} {verb}{held}", percent(test.high)),
+        Verdict::Fail => format!("at least {} {verb}{held}", percent(test.low)),
+        Verdict::Inconclusive => undecided(test, judged, hypothesis, bad),
+    }
+}
+
+fn undecided(test: &Proportion, (blocks, period): (&Blocks, &str), hypothesis: Hypothesis, bad: Bad) -> String {
+    let Hypothesis { allowed, alpha, longest_stall } = hypothesis;
+    let (drive, verb, needed) = (blocks.drive(), bad.verb(), binomial::min_samples(allowed, alpha));
+    if let Some(stall) = longest_stall.filter(|stall| drive.div_duration_f64(*stall) < needed as f64) {
+        let (stalls, stall) = (bad.period(), exact_duration(stall));
+        let needed = brief_duration(longest_stall.unwrap_or_default() * needed as u32);
+        return format!("a PASS that excludes {stalls} of {stall} needs a {period} of {needed}");
+    }
+    let seen = format!("{} of {} {verb}", separated(blocks.exceedances()), separated(blocks.samples()));
+    let effective = test.effective.samples;
+    if effective < needed as f64 {
+        let share = percent(1.0 - allowed);
+        let longer = more_time(drive, needed as f64 / effective);
+        let longer = longer.map_or_else(String::new, |longer| format!(", as many as a {period} of about {longer} has"));
+        let seen = if blocks.exceedances() > 0 { format!("{seen}; ") } else { String::new() };
+        let (effective, needed) = (separated(effective as u64), separated(needed));
+        return format!("{seen}an effective sample of {effective} can't show {share}; that needs {needed}{longer}");
+    }
+    let [low, high] = [test.low, test.high].map(percent);
+    let share = (test.effective.exceedances + 0.5) / (effective + 1.0);
+    let advice = match more_time(drive, samples_to_decide(allowed, share) / effective) {
+        Some(longer) => format!("a {period} of about {longer} probably decides"),
+        None => format!("that is too close to the limit for a longer {period} to decide"),
+    };
+    format!("{seen}, so between {low} and {high} do; {advice}")
+}
+
+/// The time that has so many times the samples, if it is no longer than anyone would wait.
+fn more_time(drive: Duration, factor: f64) -> Option<String> {
+    let needed = Duration::try_from_secs_f64(drive.as_secs_f64() * factor.max(1.0)).ok()?;
+    (needed < LONGEST_DRIVE).then(|| brief_duration(needed))
+}
+
+/// About how many independent samples decide nine times in ten at that share of bad ones (the normal approximation of
+/// [`binomial::samples_to_decide`], which takes too long for a verdict that is shown every second).
+fn samples_to_decide(allowed: f64, share: f64) -> f64 {
+    let deviation = |share: f64| (share * (1.0 - share)).max(0.0).sqrt();
+    let (alpha, power) = QUANTILES;
+    ((alpha * deviation(allowed) + power * deviation(share)) / (allowed - share)).powi(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_approximation_is_near_the_exact_number() {
+        for share in [0.01, 0.03, 0.04, 0.07, 0.1] {
+            let exact = binomial::samples_to_decide(0.05, 0.05, share, 0.9).unwrap() as f64;
+            let ratio = samples_to_decide(0.05, share) / exact;
+            assert!((0.7..1.3).contains(&ratio), "{share}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn an_undecided_verdict_says_what_was_seen_and_what_would_decide() {
+        let reason = |exceeds: fn(u64) -> bool, samples: u64, longest_stall, bad| {
+            let drive = Duration::from_mins(5);
+            let mut blocks = Blocks::new(drive);
+            (0..samples).for_each(|i| blocks.record(drive.mul_f64(i as f64 / samples as f64), exceeds(i)));
+            let hypothesis = Hypothesis { allowed: 0.05, alpha: 0.05, longest_stall };
+            Proportion::test(&blocks, hypothesis, bad).reason
+        };
+        let reasons = [
+            reason(|i| i.is_multiple_of(25), 1_000, None, Bad::Exceedances),
+            reason(|i| i.is_multiple_of(20), 1_000, None, Bad::Exceedances),
+            reason(|_| false, 50, None, Bad::Failures),
+            reason(|_| false, 1_000, Some(Duration::from_secs(20)), Bad::Failures),
+        ];
+        insta::assert_snapshot!(reasons.join("\n"));
+    }
+}
