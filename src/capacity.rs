@@ -21,7 +21,7 @@ use sluice_loadgen::{
 use crate::{
     arguments,
     exit::{Exit, Failure, OrExit},
-    report as report_files,
+    files,
     run::{self, Run, RunOptions, trial_failure},
     screen,
     settings::{Overrides, Settings},
@@ -181,8 +181,8 @@ fn publish(report: &CapacityReport, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
     let shown = screen::print(&report.table(screen::width()));
     let page = folder.join("capacity.html");
-    report_files::write(&folder.join("capacity.json"), &report.json()?)?;
-    report_files::write(&page, &report.html())?;
+    files::write(&folder.join("capacity.json"), &report.json()?)?;
+    files::write(&page, &report.html())?;
     shown?;
     Ok(screen::print(&format!("report: {}", page.display()))?)
 }

@@ -12,7 +12,7 @@ use sluice_loadgen::{
 
 use crate::{
     exit::{Exit, Failure, OrExit},
-    report::write,
+    files::write_output,
     screen,
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// The form
     #[arg(long, value_enum, default_value_t = Form::Table)]
     format: Form,
-    /// Write it to this file instead of standard output
+    /// Write it to this file instead of standard output; a file that holds a report is not replaced
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
 }
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<Exit, Failure> {
         Form::Markdown => comparison.markdown(),
     };
     match &options.output {
-        Some(file) => write(file, &text).or_exit(Exit::Usage)?,
+        Some(file) => write_output(file, &text).or_exit(Exit::Usage)?,
         None => screen::print(&text)?,
     }
     Ok(exit(&comparison))

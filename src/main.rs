@@ -4,7 +4,7 @@
 //! A module imports only from those above it.
 //!
 //! - `arguments`: parsers of arguments; `settings`: the settings in effect; `exit`: exit codes; `screen`, `table`: output;
-//!   `telemetry`: the log; `memory`: the allocator; `signals`: Ctrl-C and SIGTERM
+//!   `files`: the files of a command; `telemetry`: the log; `memory`: the allocator; `signals`: Ctrl-C and SIGTERM
 //! - verbs: `completions`, `config`, `status`, `logs`, `down`, `up`, `ingest`, `dlq`
 //! - `scenarios`, `live`, `exports`, `worker`, `run`: parts of a run
 //! - verbs that use them: `scenario`, `schemas`, `report`, `compare`, `load`, `verify`, `capacity`
@@ -20,6 +20,7 @@ mod dlq;
 mod down;
 mod exit;
 mod exports;
+mod files;
 mod ingest;
 mod live;
 mod load;

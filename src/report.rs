@@ -12,6 +12,7 @@ use sluice_loadgen::{
 
 use crate::{
     exit::{Exit, Failure, OrExit},
+    files::{self, write, write_output},
     run, screen,
     settings::Settings,
 };
@@ -34,7 +35,7 @@ pub(crate) struct Show {
     /// The form
     #[arg(long, value_enum, default_value_t = Form::Table)]
     format: Form,
-    /// Write it to this file instead of standard output
+    /// Write it to this file instead of standard output; a file that holds a report is not replaced
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Merge {
     /// The report of each shard: a report.json, or the folder of its run
     #[arg(value_name = "REPORT", required = true, value_hint = ValueHint::AnyPath)]
     reports: Vec<PathBuf>,
-    /// Write the report into this folder instead of a new one in verify.runs
+    /// Write the report into this folder instead of a new one in verify.runs; one that holds another report is refused
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     output: Option<PathBuf>,
 }
@@ -89,7 +90,7 @@ pub(crate) fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure> {
             let width = show.output.is_none().then(screen::width).flatten();
             let text = report::read(&path).or_exit(Exit::Usage)?.render(show.format.format(width))?;
             match show.output {
-                Some(file) => write(&file, &text).or_exit(Exit::Usage)?,
+                Some(file) => write_output(&file, &text).or_exit(Exit::Usage)?,
                 None => screen::print(&text)?,
             }
         }
@@ -105,12 +106,13 @@ fn merge(options: &Merge, settings: &Settings) -> Result<Exit, Failure> {
         options.reports.iter().map(|path| report::read(path)).collect::<Result<_, _>>().or_exit(Exit::Usage)?;
     let merged = report::merge(reports).or_exit(Exit::Usage)?;
     let folder = if let Some(folder) = &options.output {
+        files::check_free(&folder.join(report::FILE_NAME), &merged.render(Format::Json)?).or_exit(Exit::Usage)?;
+        files::create_folder(folder).or_exit(Exit::Usage)?;
         folder.clone()
     } else {
         std::fs::create_dir_all(&settings.verify.runs).or_exit(Exit::Usage)?;
         run::create_report_folder(&settings.verify.runs).or_exit(Exit::Usage)?
     };
-    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display())).or_exit(Exit::Usage)?;
     screen::print(&merged.table(screen::width()))?;
     let page = write_all(&merged, &folder)?;
     screen::print(&format!("report: {}", page.display()))?;
@@ -134,14 +136,4 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<PathBu
             .context("write the report; free some space, or choose another folder with verify.runs")?;
     }
     Ok(folder.join(Format::Html.file_name()))
-}
-
-/// Writes a file whole or not at all.
-pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
-        .with_context(|| format!("write {}", path.display()))
 }

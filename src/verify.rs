@@ -17,7 +17,7 @@ use sluice_stack::Layout;
 use crate::{
     compare as comparisons,
     exit::{Exit, Failure, OrExit},
-    report as report_files,
+    files, report as report_files,
     run::{self, Run, ShardOptions, trial_failure},
     screen,
     settings::{Overrides, Settings},
@@ -107,8 +107,8 @@ async fn judge(
 fn compare_with(baseline: &[Report], report: &Report, margin: f64, folder: &Path) -> anyhow::Result<Comparison> {
     let comparison = compare::compare(baseline, std::slice::from_ref(report), margin)?;
     screen::print(&format!("\nCompared with the baseline (A)\n{}", comparison.table(screen::width())))?;
-    report_files::write(&folder.join("comparison.json"), &serde_json::to_string_pretty(&comparison)?)?;
-    report_files::write(&folder.join("comparison.md"), &comparison.markdown())?;
+    files::write(&folder.join("comparison.json"), &serde_json::to_string_pretty(&comparison)?)?;
+    files::write(&folder.join("comparison.md"), &comparison.markdown())?;
     Ok(comparison)
 }
 

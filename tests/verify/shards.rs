@@ -47,6 +47,14 @@ async fn two_shards_give_the_account_and_the_digest_of_one_run() {
     let written = |report: &Value| report["rates"][0]["produced"].as_u64().unwrap();
     let parts: Vec<u64> = shards.iter().map(|run| written(&read(run.as_ref()))).collect();
     assert!(parts.iter().all(|part| *part > 0) && parts.iter().sum::<u64>() == written(&whole), "{parts:?}");
+    // A report is never lost to another one; the same one may be written again.
+    let merge = |folder: &str| world.run(&["report", "merge", &shards[0], &shards[1], "--output", folder], SCENARIO);
+    for _ in 0..2 {
+        let (code, output) = merge("merged").wait_for_exit().await;
+        assert_eq!(code, 0, "{output}");
+    }
+    let (code, output) = merge(&shards[0]).wait_for_exit().await;
+    assert!(code == 4 && output.contains("it holds the report of a run, which would be lost"), "{output}");
     // The negative control: one shard is not the whole.
     let (code, output) = world.run(&["report", "merge", &shards[0]], SCENARIO).wait_for_exit().await;
     assert!(code == 4 && output.contains("these are missing: 2"), "{output}");

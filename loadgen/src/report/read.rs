@@ -84,6 +84,19 @@ pub fn read(path: &Path) -> Result<Report, ReadError> {
     }
 }
 
+/// Whether a text is a report of any version: that of a run, or of a search of the capacity.
+pub fn is_report(text: &[u8]) -> bool {
+    /// What both have in common.
+    #[derive(Deserialize)]
+    struct OfARun {
+        #[serde(rename = "version")]
+        _version: u32,
+        #[serde(rename = "run")]
+        _run: serde_json::Map<String, serde_json::Value>,
+    }
+    serde_json::from_slice::<OfARun>(text).is_ok()
+}
+
 /// The folder in `runs` whose report was written last.
 pub fn newest(runs: &Path) -> Result<PathBuf, ReadError> {
     let folders = std::fs::read_dir(runs).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -53,6 +53,17 @@ fn other_versions_and_other_files_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_report_of_any_version_is_known_as_one() {
+    assert!(is_report(json(&report(1_000, 0)).as_bytes()));
+    for report in ["{\"version\": 99, \"run\": {}}", "{\"version\": 1, \"run\": {}, \"searches\": []}"] {
+        assert!(is_report(report.as_bytes()), "{report}");
+    }
+    for other in ["", "{}", "# Report", "{\"version\": 3, \"run\": 1}", "{\"outcome\": \"worse\", \"a\": []}"] {
+        assert!(!is_report(other.as_bytes()), "{other}");
+    }
+}
+
+#[test]
 fn a_report_whose_intervals_have_no_length_is_refused() {
     let mut report = report(1_000, 0);
     report.questions[0].series.interval_s = -1.0;

@@ -1,0 +1,121 @@
+//! Writes the files of a command: whole or not at all, and never over a report that could not be made again. It never
+//! renders one.
+
+use std::{fs, io::ErrorKind, path::Path};
+
+use anyhow::{Context, bail};
+use sluice_loadgen::report;
+
+/// Writes a file whole or not at all.
+pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, path))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+        .with_context(|| format!("write {}", path.display()))
+}
+
+/// Writes what a command derives to the file that `--output` names. It replaces any file but a report; a device or a pipe
+/// is written to.
+///
+/// # Errors
+/// The file is a folder, holds a report, or can't be written.
+pub(crate) fn write_output(path: &Path, text: &str) -> anyhow::Result<()> {
+    let Ok(found) = path.metadata() else { return write(path, text) };
+    let shown = path.display();
+    if found.is_dir() {
+        bail!("write {shown}: it is a folder; name a file with --output");
+    }
+    if !found.is_file() {
+        return fs::write(path, text).with_context(|| format!("write {shown}"));
+    }
+    check_free(path, text)?;
+    // A link stays one: the file that it leads to is replaced.
+    write(&path.canonicalize().with_context(|| format!("write {shown}"))?, text)
+}
+
+/// Checks that a file can be replaced by a text: that it is no report, or already has that text.
+///
+/// # Errors
+/// It holds another report, or can't be read.
+pub(crate) fn check_free(path: &Path, text: &str) -> anyhow::Result<()> {
+    let held = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        held => held.with_context(|| format!("write {}: it can't be read, so it may hold a report", path.display()))?,
+    };
+    if held != text.as_bytes() && report::is_report(&held) {
+        bail!(
+            "write {}: it holds the report of a run, which would be lost; choose another place with --output",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Creates a folder that a command writes into.
+///
+/// # Errors
+/// A file has its name, or it can't be created.
+pub(crate) fn create_folder(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("create {}; choose another folder with --output", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = r#"{"version": 13, "verdict": "PASS", "run": {"digest": "9f2c"}}"#;
+
+    fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn no_report_is_replaced_and_nothing_is_left_behind() {
+        let folder = folder_with(&[("report.json", REPORT)]);
+        let report = folder.path().join("report.json");
+        let error = format!("{:#}", write_output(&report, "a page").unwrap_err());
+        let error = error.replace(&folder.path().display().to_string(), "runs/1");
+        insta::assert_snapshot!(error, @"write runs/1/report.json: it holds the report of a run, which would be lost; choose another place with --output");
+        assert_eq!(fs::read_to_string(&report).unwrap(), REPORT);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        write_output(&report, REPORT).unwrap();
+    }
+
+    #[test]
+    fn a_link_to_a_report_is_one_and_a_link_stays_one() {
+        let folder = folder_with(&[("report.json", REPORT), ("page.html", "old")]);
+        let at = |name: &str| folder.path().join(name);
+        for (link, file) in [("latest", "report.json"), ("latest.html", "page.html")] {
+            std::os::unix::fs::symlink(at(file), at(link)).unwrap();
+        }
+        write_output(&at("latest"), "a page").unwrap_err();
+        write_output(&at("latest.html"), "a page").unwrap();
+        assert!(at("latest.html").is_symlink());
+        assert_eq!(fs::read_to_string(at("page.html")).unwrap(), "a page");
+    }
+
+    #[test]
+    fn other_files_are_replaced_and_a_folder_is_refused() {
+        let folder = folder_with(&[("page.html", "old"), ("data.json", r#"{"version": 1}"#)]);
+        for name in ["page.html", "data.json", "new.xml"] {
+            write_output(&folder.path().join(name), "text").unwrap();
+            assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), "text");
+        }
+        let error = write_output(folder.path(), "text").unwrap_err().to_string();
+        assert!(error.ends_with("it is a folder; name a file with --output"), "{error}");
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_stays_one() {
+        use std::os::unix::fs::FileTypeExt as _;
+        write_output(Path::new("/dev/null"), "text").unwrap();
+        assert!(Path::new("/dev/null").metadata().unwrap().file_type().is_char_device());
+    }
+}
