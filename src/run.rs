@@ -235,9 +235,10 @@ fn session_failure(error: SessionError) -> Failure {
         SessionError::Stopped => interrupted(),
         SessionError::Schema(error) => namespace_failure(error),
         SessionError::Shards(error) if error.is_usage() => Failure { exit: Exit::Usage, error: error.into() },
-        SessionError::TooOld(_) | SessionError::Outdated(_) | SessionError::Own(CustomError::Refused { .. }) => {
-            Failure { exit: Exit::Usage, error: error.into() }
-        }
+        SessionError::TooOld(_)
+        | SessionError::Outdated(_)
+        | SessionError::Missing(_)
+        | SessionError::Own(CustomError::Refused { .. }) => Failure { exit: Exit::Usage, error: error.into() },
         other => other.into(),
     }
 }

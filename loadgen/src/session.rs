@@ -1,5 +1,7 @@
 //! A session: the stores, a namespace of its own, the scenario's plan and the loaded population, prepared once for any
-//! number of trials. It never drives and never judges.
+//! number of trials. It never drives and never judges. `existing` checks a deployment that is only read.
+
+mod existing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +28,8 @@ use crate::question::Question;
 use crate::run_context::RunContext;
 use crate::scenario::{Access, Scenario};
 use crate::shards::{Meeting, ShardsError};
+
+pub use existing::MissingNamespace;
 
 /// Years after which ClickHouse deletes rows of the tables that the load fills; `clickhouse/*.sql` say so.
 const RETENTION_YEARS: u32 = 7;
@@ -57,6 +61,9 @@ pub enum SessionError {
     /// The namespace can't be used, or a store failed.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A deployment that is only read lacks the namespace.
+    #[error(transparent)]
+    Missing(#[from] MissingNamespace),
     /// A question of the scenario's own can't be asked.
     #[error(transparent)]
     Own(#[from] CustomError),
@@ -233,6 +240,7 @@ impl Session {
             check(&planning.scenario, Access::ReadOnly)?;
             let (plan, digests) = join(planning.planned).await;
             let names = names_to_read(stores, names, &planning.scenario).await?;
+            existing::check(stores, &names, &planning.scenario).await?;
             let (stores, scenario) = (stores.clone(), planning.scenario);
             let (own, access) = (Arc::default(), Access::ReadOnly);
             let versions = supported(&stores, &names).await?;

@@ -136,14 +136,19 @@ async fn every_store_is_asked_and_none_executes_a_write() {
 /// The questions of Sluice's own that write.
 const WRITING: [&str; 5] = ["lookup_cached", "session", "agent_state", "agent_queue", "rate_limit"];
 
+/// The scenario of runs, without them.
+fn reading() -> String {
+    let is_kept = |line: &&str| !WRITING.iter().any(|name| line.starts_with(&format!("{name} = ")));
+    let reading: Vec<&str> = program::SCENARIO.lines().filter(is_kept).collect();
+    reading.join("\n").replace(", \"lookup_cached\"", "")
+}
+
 #[tokio::test]
 async fn sluices_own_questions_read_a_loaded_population_without_the_administrator() {
     let world = World::new().await;
     let (code, output) = world.run(&["load", "scenario.toml", "--no-up"], program::SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    let is_kept = |line: &&str| !WRITING.iter().any(|name| line.starts_with(&format!("{name} = ")));
-    let reading: Vec<&str> = program::SCENARIO.lines().filter(is_kept).collect();
-    let reading = reading.join("\n").replace(", \"lookup_cached\"", "");
+    let reading = reading();
     let mut logs = StatementLogs::watch(&world).await;
     let verify = ["verify", "scenario.toml", "--read-only"];
     let (code, output) = world.run_without_admin(logs.clickhouse_url(), &verify, &reading).wait_for_exit().await;
@@ -216,6 +221,28 @@ async fn a_wrong_answer_fails_the_run() {
         questions.filter(|one| one["question"] == name).filter_map(|one| one["counts"]["wrong"].as_u64()).sum::<u64>()
     };
     assert!(wrong("postgres/open_invoices") > 0 && wrong("redis/greeting") == 0, "{output}");
+    world.sweep().await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_the_stores_do_not_have_is_named_before_anything_is_asked() {
+    let world = World::new().await;
+    // The roles of PostgreSQL belong to no namespace: without them, it says nothing of its databases.
+    deploy(&world).await;
+    let namespace = format!("{}x", world.names.namespace());
+    let no_databases = format!(
+        "failed to find namespace \"{namespace}\" in the stores: PostgreSQL has no database sluice_{namespace}, ClickHouse has no \
+         database sluice_{namespace}"
+    );
+    let verify = ["verify", "scenario.toml", "--read-only", "--namespace", &namespace];
+    let (code, output) = world.run(&verify, DEPLOYMENT).wait_for_exit().await;
+    assert!(code == 4 && output.contains(&no_databases) && output.contains("with --namespace"), "{output}");
+    let (code, output) = world.run(&verify, &reading()).wait_for_exit().await;
+    assert!(code == 4 && output.contains(&no_databases), "{output}");
+    for missing in ["Elasticsearch has no index", "Redis has no search index"] {
+        assert!(output.contains(missing), "{output}");
+    }
+    assert!(!world.folder.path().join("runs").read_dir().is_ok_and(|mut runs| runs.next().is_some()), "{output}");
     world.sweep().await;
 }
 

@@ -63,15 +63,20 @@ impl CustomError {
                 place: question.place.clone(),
                 cause: cause.to_string(),
             },
-            error => Self::refused(question, message(error)),
+            error => Self::refused(question, message(&error)),
         }
     }
 }
 
-/// PostgreSQL's own message, without what the client adds.
-fn message(error: QueryError) -> String {
+/// PostgreSQL's own message, without what the client adds; for an index that does not exist, what to do.
+fn message(error: &QueryError) -> String {
     match error {
         QueryError::Postgres(sqlx::Error::Database(error)) => format!("PostgreSQL says: {}", error.message()),
+        QueryError::Elasticsearch(ElasticError::Refused { status, .. }) if status.as_u16() == 404 => {
+            format!(
+                "{error}; correct `index`, or name the namespace that has it with --namespace or `stores.namespace`"
+            )
+        }
         error => error.to_string(),
     }
 }
