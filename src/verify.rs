@@ -75,7 +75,7 @@ pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overri
 fn read_baseline(side: Option<&str>, scenario: &str) -> anyhow::Result<Vec<Report>> {
     let Some(side) = side else { return Ok(Vec::new()) };
     let baseline = comparisons::read_side(side)?;
-    baseline.iter().try_for_each(|report| compare::check_baseline(scenario, report))?;
+    compare::check_baseline(scenario, &baseline)?;
     Ok(baseline)
 }
 

@@ -1,7 +1,8 @@
 //! The comparison as data: every quantity of every question and SLO on both sides, the verdicts, and what a reader must know
 //! about the runs. It is written as JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -46,6 +47,26 @@ pub enum CompareError {
         started_at: DateTime<Utc>,
         /// The shard.
         shard: Shard,
+    },
+    /// A run is there twice.
+    #[error(
+        "compare the runs: that of {started_at} is {place}, and the same run again shows neither a change nor the noise between \
+         runs; name each run once"
+    )]
+    Twice {
+        /// Start of its drive.
+        started_at: DateTime<Utc>,
+        /// `on both sides`, or `twice on side A`.
+        place: String,
+    },
+    /// A baseline would leave every comparison undecided.
+    #[error(
+        "compare the runs: that of {started_at} is INVALID and proves nothing about the stores, so no comparison with it is \
+         decided; leave it out, or run its scenario again"
+    )]
+    Invalid {
+        /// Start of its drive.
+        started_at: DateTime<Utc>,
     },
     /// A run has no latencies.
     #[error("compare the runs: that of {started_at} has no latencies, since no question was answered; leave it out")]
@@ -166,6 +187,19 @@ fn check(a: &[Report], b: &[Report]) -> Result<(), CompareError> {
         check_scenario(&first.run.scenario.name, report)?;
         check_measured(report)?;
     }
+    check_once(a, b)
+}
+
+/// Checks that no run is there twice: it would look like a repeat without noise, or like a change of nothing.
+fn check_once(a: &[Report], b: &[Report]) -> Result<(), CompareError> {
+    let mut seen: BTreeMap<(DateTime<Utc>, &str), char> = BTreeMap::new();
+    for (report, side) in a.iter().zip(repeat('A')).chain(b.iter().zip(repeat('B'))) {
+        let started_at = report.run.started_at;
+        if let Some(before) = seen.insert((started_at, &report.run.digest), side) {
+            let place = if before == side { format!("twice on side {side}") } else { "on both sides".to_owned() };
+            return Err(CompareError::Twice { started_at, place });
+        }
+    }
     Ok(())
 }
 
@@ -180,10 +214,17 @@ fn check_measured(report: &Report) -> Result<(), CompareError> {
     }
 }
 
-/// Checks that a report can be a baseline of runs of a scenario of that name.
-pub fn check_baseline(scenario: &str, report: &Report) -> Result<(), CompareError> {
-    check_scenario(scenario, report)?;
-    check_measured(report)
+/// Checks that reports can be the baseline of a run of a scenario of that name, before it starts: that a comparison with
+/// them can be made, and decided.
+pub fn check_baseline(scenario: &str, reports: &[Report]) -> Result<(), CompareError> {
+    for report in reports {
+        check_scenario(scenario, report)?;
+        check_measured(report)?;
+        if report.verdict == Overall::Invalid {
+            return Err(CompareError::Invalid { started_at: report.run.started_at });
+        }
+    }
+    check_once(reports, &[])
 }
 
 /// Checks that a report is of a whole run of a scenario of that name.

@@ -103,7 +103,7 @@ fn what_failed_only_after_the_change_is_worse_however_fast() {
 
 #[test]
 fn a_failure_of_another_kind_is_not_excused_by_one_before_the_change() {
-    let (mut before, mut after) = (side(BEFORE, 20.0), side(BEFORE, 20.0));
+    let (mut before, mut after) = (side(BEFORE, 20.0), side(AFTER, 20.0));
     before[0].findings.failures.push("9 records are missing".to_owned());
     after[1].questions[0].counts.wrong = 5;
     let comparison = compare(&before, &after, 0.1).unwrap();
@@ -114,7 +114,7 @@ fn a_failure_of_another_kind_is_not_excused_by_one_before_the_change() {
 
 #[test]
 fn errors_have_no_latency_and_make_a_side_worse() {
-    let (mut before, mut after) = (side(BEFORE, 20.0), side(BEFORE, 20.0));
+    let (mut before, mut after) = (side(BEFORE, 20.0), side(AFTER, 20.0));
     let failing = |report: &mut Report, share: f64| {
         let counts = &mut report.questions[0].counts;
         counts.errors = (counts.samples as f64 * share) as u64;
@@ -152,6 +152,36 @@ fn runs_that_cannot_be_compared_are_refused() {
     for slo in &mut silent[1].findings.slos {
         slo.counts.samples = 0;
     }
-    let refusals = [compare(&before, &other, 0.1), compare(&silent, &before, 0.1), compare(&before, &[], 0.1)];
+    let twice = [before[0].clone(), before[1].clone(), before[0].clone()];
+    let refusals = [
+        compare(&before, &other, 0.1),
+        compare(&silent, &before, 0.1),
+        compare(&before, &[], 0.1),
+        compare(&before[..1], &before[..1], 0.1),
+        compare(&before, &[&side(AFTER, 20.0)[..1], &before[2..]].concat(), 0.1),
+        compare(&side(AFTER, 20.0), &twice, 0.1),
+    ];
     insta::assert_snapshot!(refusals.map(|one| one.unwrap_err().to_string()).join("\n"));
+}
+
+#[test]
+fn a_baseline_with_which_no_comparison_is_decided_is_refused_before_the_run() {
+    let good = side(BEFORE, 20.0);
+    assert!(check_baseline("smoke", &good).is_ok());
+    let changed = |change: fn(&mut Report)| {
+        let mut baseline = good.clone();
+        change(&mut baseline[1]);
+        baseline
+    };
+    let baselines = [
+        changed(|report| report.verdict = crate::verdict::Overall::Invalid),
+        changed(|report| {
+            report.questions.clear();
+            report.findings.slos.clear();
+        }),
+        changed(|report| report.run.started_at = "2026-11-28T10:00:00Z".parse().unwrap()),
+        changed(|report| report.run.scenario.name = "day".to_owned()),
+    ];
+    let refusals = baselines.map(|baseline| check_baseline("smoke", &baseline).unwrap_err().to_string());
+    insta::assert_snapshot!(refusals.join("\n"));
 }
