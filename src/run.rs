@@ -14,7 +14,7 @@ use sluice_loadgen::{
     custom::CustomError,
     observer::{Observer, Observers},
     plan::Shard,
-    report::{Header, Machine},
+    report::{FILE_NAME, Header, Machine},
     scenario::Access,
     session::{self, Planning, Session, SessionError},
     trial::{Trial, TrialError},
@@ -147,15 +147,16 @@ impl Run {
         Ok(worker)
     }
 
-    /// Does what writes a report, in a new folder. What is interrupted leaves none: it has no report, and the worker's log
-    /// alone says little.
+    /// Does what writes a report, in a new folder. What is interrupted before it has a report leaves none: the worker's log alone
+    /// says little.
     pub(crate) async fn in_report_folder<T>(
         &self,
         work: impl AsyncFnOnce(&Path) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let folder = create_report_folder(&self.settings.verify.runs)?;
         let done = Box::pin(work(&folder)).await;
-        if done.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
+        let is_interrupted = done.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted);
+        if is_interrupted && !folder.join(FILE_NAME).exists() {
             drop(std::fs::remove_dir_all(&folder));
         }
         done
@@ -220,6 +221,16 @@ fn interrupted() -> Failure {
     Failure {
         exit: Exit::Interrupted,
         error: anyhow!("finish the run: it was interrupted and leaves no report; a population that is loaded is kept"),
+    }
+}
+
+/// The failure of a run that was interrupted after its drive, `doing` what, and has a report.
+pub(crate) fn interrupted_after_drive(doing: &str) -> Failure {
+    Failure {
+        exit: Exit::Interrupted,
+        error: anyhow!(
+            "finish the run: it was interrupted while {doing}; its report has what the drive measured, and no account"
+        ),
     }
 }
 

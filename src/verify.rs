@@ -10,7 +10,7 @@ use sluice_loadgen::{
     observer::Observer as _,
     report::{self, Rate, Report},
     scenario::Access,
-    trial::Trial,
+    trial::{Trial, TrialError},
 };
 use sluice_stack::Layout;
 
@@ -26,6 +26,8 @@ use crate::{
 
 /// Free disk space, in MiB, below which a failed run mentions the disk.
 const MIN_FREE_MIB: u64 = 256;
+/// What a run does between its drive and the wait for its records.
+const GATHERING: &str = "waiting for the other shards";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -137,24 +139,53 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
         Err(error) => trial.fail(format!("{error:#}")),
     }
     let (driven, settled) = driven?;
-    let account = Box::pin(trial.account(&driven)).await.map_err(trial_failure)?;
+    let mut account = None;
+    if trial.interrupted().is_none() {
+        let drawn_up = Box::pin(trial.account(&driven)).await;
+        account = unless_interrupted(&mut trial, drawn_up, "drawing up the account")?;
+    }
     if let Some(full) = disk_full(run).filter(|_| trial.has_failed()) {
         trial.fail(full);
     }
     let rates = report::rates(&driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
-    let report = report(run, (trial, &driven), rates, Some(account))?;
+    conclude(run, (trial, &driven), (rates, account), folder)
+}
+
+/// What work after the drive yields; `None` if it was interrupted, of which the trial keeps a note.
+fn unless_interrupted<T>(
+    trial: &mut Trial<'_>,
+    done: Result<T, TrialError>,
+    doing: &'static str,
+) -> Result<Option<T>, Failure> {
+    match done {
+        Err(TrialError::Stopped) => {
+            trial.interrupt(doing);
+            Ok(None)
+        }
+        done => done.map(Some).map_err(trial_failure),
+    }
+}
+
+/// Publishes the report of a drive that is over. If the run was interrupted since, that is the failure.
+fn conclude(
+    run: &Run,
+    (trial, driven): (Trial<'_>, &Driven),
+    (rates, account): (Vec<Rate>, Option<Account>),
+    folder: &Path,
+) -> Result<Report, Failure> {
+    let interrupted = trial.interrupted();
+    let report = report(run, (trial, driven), rates, account)?;
     publish(&report, folder)?;
-    Ok(report)
+    interrupted.map_or(Ok(report), |doing| Err(run::interrupted_after_drive(doing)))
 }
 
 /// Drives a shard other than the first one, which runs the worker and accounts for all.
 async fn drive_shard(run: &Run, folder: &Path) -> Result<Report, Failure> {
     let mut trial = run.trial();
     let driven = trial.drive().await.map_err(trial_failure)?;
-    trial.gather(&driven).await.map_err(trial_failure)?;
-    let report = report(run, (trial, &driven), report::rates(&driven, None), None)?;
-    publish(&report, folder)?;
-    Ok(report)
+    let gathered = trial.gather(&driven).await;
+    unless_interrupted(&mut trial, gathered, GATHERING)?;
+    conclude(run, (trial, &driven), (report::rates(&driven, None), None), folder)
 }
 
 fn report(
@@ -182,12 +213,16 @@ async fn drive_and_settle(
         driven = Box::pin(trial.drive()) => driven.map_err(trial_failure)?,
         () = watching => unreachable!("the lag is watched until the drive is over"),
     };
-    trial.gather(&driven).await.map_err(trial_failure)?;
+    let gathered = trial.gather(&driven).await;
+    if unless_interrupted(trial, gathered, GATHERING)?.is_none() {
+        return Ok((driven, None));
+    }
     if let Err(error) = worker.check() {
         trial.fail(format!("{error:#}"));
     }
-    let settled = trial.settle(&driven).await.map_err(trial_failure)?;
-    Ok((driven, settled))
+    let settled = trial.settle(&driven).await;
+    let settled = unless_interrupted(trial, settled, "waiting for its records to land")?;
+    Ok((driven, settled.flatten()))
 }
 
 /// A full disk, which stores report in different ways.

@@ -73,6 +73,8 @@ pub struct Trial<'a> {
     failures: Vec<String>,
     /// What says that communications were never written; the generator may be at fault.
     unwritten: Vec<String>,
+    /// What an interruption after the drive kept from ending.
+    interrupted: Option<&'static str>,
     /// What was acknowledged to all shards; `None` if this is the only one.
     all_acknowledged: Option<Vec<Totals>>,
 }
@@ -90,6 +92,7 @@ impl<'a> Trial<'a> {
             letters_before: 0,
             failures: Vec::new(),
             unwritten: Vec::new(),
+            interrupted: None,
             all_acknowledged: None,
         }
     }
@@ -134,6 +137,17 @@ impl<'a> Trial<'a> {
     /// Adds a failure that no latency outweighs, such as an ingest worker that died. Each is kept once.
     pub fn fail(&mut self, failure: String) {
         self.failures.push(failure);
+    }
+
+    /// Notes that the trial was interrupted after its drive, `doing` what. Its measurements are whole, but without an account they
+    /// prove nothing: the findings are INVALID.
+    pub fn interrupt(&mut self, doing: &'static str) {
+        self.interrupted.get_or_insert(doing);
+    }
+
+    /// What the trial did when it was interrupted after its drive.
+    pub fn interrupted(&self) -> Option<&'static str> {
+        self.interrupted
     }
 
     /// Whether anything failed so far.
@@ -262,6 +276,12 @@ impl<'a> Trial<'a> {
         let scenario = &self.scenario;
         let (slos, availability) = verdict::judge(scenario, &driven.measured);
         let validity = verdict::validity(&scenario.slos, &driven.measured, &driven.health);
+        let validity = match self.interrupted {
+            Some(doing) => {
+                validity.or_invalid(format!("the run was interrupted while {doing}: the account is missing"))
+            }
+            None => validity,
+        };
         let mut found = self.failures;
         // No store refused them.
         if !verdict::is_short_of_writers(&driven.measured) {

@@ -7,6 +7,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::json;
 use sluice_schemas::connect;
 use sluice_testkit::{InterceptingProxy, Interception, eventually};
 
@@ -32,6 +33,27 @@ async fn an_interrupted_run_exits_with_130_and_stops_its_worker() {
     assert_eq!(code, 130, "{output}");
     wait_until_exited(worker).await;
     assert_eq!(world.runs().len(), 0, "a partial report was written");
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_after_its_drive_keeps_what_it_measured() {
+    let world = World::new().await;
+    let mut run = world.verify(SCENARIO);
+    let worker = wait_for_worker(&mut run).await;
+    run.wait_for_line("waiting until everything has landed").await;
+    kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
+    let (code, output) = run.wait_for_exit().await;
+    assert!(code == 130 && output.contains("its report has what the drive measured, and no account"), "{output}");
+    wait_until_exited(worker).await;
+    let report = world.report();
+    assert_eq!((&report["verdict"], &report["account"]), (&json!("INVALID"), &json!(null)), "{output}");
+    let reasons = report["findings"]["validity"]["invalid"].to_string();
+    // The records may have landed when the signal arrives.
+    assert!(reasons.contains("the run was interrupted while "), "{reasons}");
+    assert!(report["questions"][0]["counts"]["samples"].as_u64() > Some(0), "{output}");
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
+    assert_eq!(code, 0, "{output}");
     world.sweep_and_drop().await;
 }
 

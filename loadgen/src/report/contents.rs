@@ -43,7 +43,7 @@ pub struct Report {
     pub writes: Vec<WriteReport>,
     /// Rates of each kind of record.
     pub rates: Vec<Rate>,
-    /// The account of all records; `None` if nothing was written.
+    /// The account of all records; `None` if nothing was written, or the run was interrupted after its drive.
     pub account: Option<Account>,
     /// What `sluice report merge` needs of a shard; `None` if the whole plan was driven.
     #[serde(default, skip_serializing_if = "Option::is_none")]

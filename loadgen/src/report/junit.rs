@@ -116,7 +116,7 @@ fn cases(report: &Report) -> Vec<Case> {
     let judged = |test: &Proportion, blocks| {
         // Nothing that an invalid run measured proves anything about a store.
         if findings.validity != Validity::Valid {
-            return Outcome::Skipped("not judged, since the generator was at fault".to_owned());
+            return Outcome::Skipped("not judged, since the run is INVALID".to_owned());
         }
         match (test.verdict, blocks) {
             (Verdict::Pass, _) => Outcome::Passed,

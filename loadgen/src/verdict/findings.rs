@@ -18,7 +18,7 @@ pub enum Overall {
     Fail,
     /// Nothing failed, and something is undecided.
     Inconclusive,
-    /// The generator was at fault, so the run proves nothing about the stores.
+    /// The generator was at fault, or the run was interrupted after its drive, so it proves nothing about the stores.
     Invalid,
 }
 

@@ -171,3 +171,21 @@ fn the_page_shows_hostile_names_as_text() {
     assert_eq!((page.matches("<script>").count(), page.matches("alert(1)").count()), (1, 2));
     assert!(!page.contains("<b>") && page.contains("a&lt;b&gt;&amp;"));
 }
+
+#[test]
+fn a_run_that_was_interrupted_before_its_account_says_so_in_every_form() {
+    let whole = report(1_000, 0);
+    let reason = "the run was interrupted while waiting for its records to land: the account is missing";
+    let findings = Findings { validity: Validity::Valid.or_invalid(reason.to_owned()), ..whole.findings };
+    let verdict = findings.overall();
+    let interrupted = Report { account: None, findings, verdict, ..whole };
+    assert_eq!(interrupted.verdict, Overall::Invalid);
+    let said = "interrupted before its account";
+    for format in [Format::Table { width: None }, Format::Html, Format::Markdown] {
+        let text = interrupted.render(format).unwrap();
+        assert!(text.contains(said) && text.contains(reason), "{text}");
+        assert!(!text.contains("Nothing was written"), "{text}");
+    }
+    let junit = interrupted.render(Format::Junit).unwrap();
+    assert!(junit.contains(reason) && junit.contains("not judged, since the run is INVALID"), "{junit}");
+}
