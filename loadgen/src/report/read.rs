@@ -1,9 +1,10 @@
 //! Reads reports back. A report of another version is refused rather than guessed at, and nothing is written.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::contents::{Report, VERSION};
 use crate::files;
@@ -21,6 +22,32 @@ pub enum ReadError {
         path: PathBuf,
         /// The cause.
         cause: std::io::Error,
+    },
+    /// The folder has no report.
+    #[error(
+        "read {folder}: the folder has no {FILE_NAME}; name a {FILE_NAME}, or the folder of a run that has one (what is interrupted \
+         during its drive leaves none)"
+    )]
+    NoFile {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The file ends in the middle of a report.
+    #[error("read {path}: it ends in the middle, at line {line}; copy it again, or run its scenario again")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its last line.
+        line: usize,
+    },
+    /// The file is the report of a search, which has versions of its own.
+    #[error(
+        "read {path}: it is the report of `sluice capacity`, and not of a run; open the capacity.html beside it, or name the \
+         {FILE_NAME} of a run"
+    )]
+    Capacity {
+        /// The file.
+        path: PathBuf,
     },
     /// The file has another form.
     #[error("read {path}: it is not a report of sluice ({cause}); name a report.json that `sluice verify` wrote")]
@@ -62,24 +89,43 @@ pub enum ReadError {
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
+    /// Only the report of a search of the capacity has them.
+    #[serde(default)]
+    searches: Option<IgnoredAny>,
 }
 
 /// Reads the report in a file, or in the folder of a run.
 pub fn read(path: &Path) -> Result<Report, ReadError> {
     let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
     let mut text = Vec::new();
-    if let Err(cause) = files::open(&path).and_then(|mut file| file.read_to_end(&mut text)) {
-        return Err(ReadError::Unreadable { path, cause });
+    match files::open(&path).and_then(|mut file| file.read_to_end(&mut text)) {
+        Ok(_) => parse(path, &text),
+        Err(error) => Err(unreadable(path, error)),
     }
-    // A newer report may have another form, so its version is read alone and first.
-    let parsed = serde_json::from_slice(&text).and_then(|Versioned { version }| {
-        let is_current = version == VERSION;
-        is_current.then(|| serde_json::from_slice(&text)).transpose().map(|report| (version, report))
+}
+
+fn unreadable(path: PathBuf, cause: std::io::Error) -> ReadError {
+    match path.parent() {
+        Some(folder) if cause.kind() == ErrorKind::NotFound && path.ends_with(FILE_NAME) && folder.is_dir() => {
+            ReadError::NoFile { folder: folder.to_owned() }
+        }
+        _ => ReadError::Unreadable { path, cause },
+    }
+}
+
+/// A newer report may have another form, so its version is read alone and first.
+fn parse(path: PathBuf, text: &[u8]) -> Result<Report, ReadError> {
+    let parsed = serde_json::from_slice(text).and_then(|Versioned { version, searches }| {
+        let is_current = version == VERSION && searches.is_none();
+        let report = is_current.then(|| serde_json::from_slice(text)).transpose();
+        report.map(|report| (version, searches.is_some(), report))
     });
     match parsed {
-        Ok((_, Some(report))) => Ok(report),
-        Ok((version, None)) if version > VERSION => Err(ReadError::Newer { path, version }),
-        Ok((version, None)) => Err(ReadError::Older { path, version }),
+        Ok((_, _, Some(report))) => Ok(report),
+        Ok((_, true, None)) => Err(ReadError::Capacity { path }),
+        Ok((version, ..)) if version > VERSION => Err(ReadError::Newer { path, version }),
+        Ok((version, ..)) => Err(ReadError::Older { path, version }),
+        Err(cause) if cause.is_eof() => Err(ReadError::Truncated { path, line: cause.line() }),
         Err(cause) => Err(ReadError::NoReport { path, cause }),
     }
 }

@@ -45,9 +45,22 @@ fn fields_of_a_later_program_are_ignored_in_the_same_version() {
 #[test]
 fn other_versions_and_other_files_are_refused_with_what_to_do() {
     let mistyped = json(&report(1_000, 0)).replace("\"verdict\": \"PASS\"", "\"verdict\": \"GOOD\"");
-    let refusals =
-        ["{ \"version\": 99, \"all\": \"new\" }", "{ \"version\": 4 }", "# Report", "{ \"name\": \"x\" }", &mistyped];
-    let missing = [read(Path::new("/nowhere/report.json")).unwrap_err(), newest(Path::new("/nowhere")).unwrap_err()];
+    let whole = json(&report(1_000, 0));
+    let refusals = [
+        "{ \"version\": 99, \"all\": \"new\" }",
+        "{ \"version\": 4 }",
+        "# Report",
+        "{ \"name\": \"x\" }",
+        &mistyped,
+        &whole[..whole.len() / 2],
+        "",
+        "{ \"version\": 1, \"run\": {}, \"searches\": [] }",
+    ];
+    let missing = [
+        read(Path::new("/nowhere/report.json")).unwrap_err(),
+        read(Path::new("/proc/self")).unwrap_err(),
+        newest(Path::new("/nowhere")).unwrap_err(),
+    ];
     let all: Vec<String> = refusals.map(refusal).into_iter().chain(missing.map(|error| error.to_string())).collect();
     insta::assert_snapshot!(all.join("\n"));
 }
