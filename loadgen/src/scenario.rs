@@ -8,6 +8,7 @@
 //! - `units`, `forms`: values as people write them; `raw`, `schema`: a file as it is written, and its JSON schema
 //! - `source`, `merge`: the texts of a scenario, and what they say together; `advice`: what to do about a mistake
 //! - `yaml`, `openslo`: SLOs in OpenSLO files
+//! - `structure`: keys, and the types of values
 //! - `names`, `questions`, `users`, `probes`, `shape`, `slos`, `access`, `check`: the checks
 
 mod access;
@@ -31,6 +32,7 @@ mod slo;
 mod slos;
 mod source;
 mod stages;
+mod structure;
 mod types;
 mod units;
 mod users;
@@ -98,8 +100,10 @@ fn assemble(
     let precedence: Vec<usize> =
         (1..=included.len()).chain([0]).chain(included.len() + 1..=included.len() + set.len()).collect();
     let mut source = Source::new(std::iter::once(file).chain(included).chain(set).collect());
-    let mut raw = merge::merged(&source, &precedence).map_err(one)?;
-    openslo::read(&mut raw, &mut source, folder.is_some()).map_err(one)?;
+    let Some(mut raw) = merge::merged(&source, &precedence).map_err(one)? else { return Err(source.mistakes()) };
+    let read = openslo::read(&mut raw, &mut source, folder.is_some());
+    source.keep(read);
+    slos::objectives_differ(&raw.slo, &source);
     raw.slo = raw.slo.into_iter().flat_map(raw::Slo::of_each_objective).collect();
     check::check(&raw, access, &source)
 }

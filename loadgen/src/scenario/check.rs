@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::Datelike;
+use chrono::{DateTime, Datelike, Utc};
+use toml::Spanned;
 
 use super::decidable::decidable;
 use super::error::ScenarioError;
@@ -15,6 +16,7 @@ use super::shape::{self, MAX_RECORDS, MAX_TENANTS};
 use super::slos::slos;
 use super::source::Source;
 use super::types::{Access, Arrivals, Availability, Pace, Scenario, Undecided};
+use super::units::exact_duration;
 use super::{access, questions, units, users};
 use crate::question::Store;
 
@@ -22,7 +24,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// Longest past: ClickHouse drops rows after seven years, and what has been dropped can't be accounted for.
 const MAX_PAST: Duration = Duration::from_hours(24 * 2_500);
 
-/// Checks everything, in the order of the file; every mistake is found that does not follow from another one.
+/// Checks everything; every mistake is found that does not follow from another one.
 pub(super) fn check(raw: &Raw, access: Option<Access>, source: &Source) -> Result<Scenario, Vec<ScenarioError>> {
     let checked = parts(raw, source);
     // What lacks a mistaken rate has fewer samples than its file says.
@@ -37,20 +39,20 @@ pub(super) fn check(raw: &Raw, access: Option<Access>, source: &Source) -> Resul
 }
 
 fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
-    let name = source.keep(name(&raw.name, source));
-    let time = source.keep(time(&raw.time, source));
+    let name = source.keep(name(&raw.name, "name", source));
+    let time = time(&raw.time, source);
     let tenants = source.keep(source.count(&raw.population.tenants, "population.tenants", 1..MAX_TENANTS + 1));
-    let sizes = source.keep(sizes(raw, tenants.unwrap_or(1), source));
+    let sizes = sizes(raw, tenants.unwrap_or(1), source);
     let history_span = source.keep(past_span(&raw.past.span, source));
-    let drive = source.keep(drive(&raw.drive, source));
+    let drive = drive(&raw.drive, source);
     let own = questions::questions(&raw.question, source);
     let (probes, users) = (probes(raw, &own, source), users::users(&raw.users, &own, source));
     let drive_length = time.as_ref().map(|time| time.duration);
     let stages = tenants.zip(drive_length).and_then(|(tenants, drive)| shape::stages(raw, tenants, drive, source));
     let time_outs = time_outs(&raw.time_outs, source);
-    let connections = source.keep(connections(&raw.connections, source));
+    let connections = connections(&raw.connections, source);
     let slos = slos(&raw.slo, (&probes, users.as_deref(), &own), time_outs.as_ref(), (tenants, drive_length), source);
-    let availability = source.keep(availability(raw.availability.as_ref(), source));
+    let availability = availability(raw.availability.as_ref(), source);
     let (time, sizes, drive) = (time?, sizes?, drive?);
     let scenario = Scenario {
         name: name?,
@@ -86,47 +88,51 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
         time_outs: time_outs?,
         connections: connections?,
     };
-    source.keep(shape::fits(&scenario, raw, source)).map(|()| scenario)
+    shape::fits(&scenario, raw, source);
+    Some(scenario)
 }
 
 struct Time {
-    start: chrono::DateTime<chrono::Utc>,
+    start: DateTime<Utc>,
     span: Duration,
     duration: Duration,
     warm_up: Duration,
     settle: Duration,
 }
 
-fn time(raw: &raw::Time, source: &Source) -> Result<Time, ScenarioError> {
-    let second = Duration::from_secs(1);
-    let start: chrono::DateTime<chrono::Utc> =
-        raw.start.as_ref().parse().map_err(|message| source.wrong(&raw.start, "time.start", message))?;
-    if !(2000..2100).contains(&start.year()) {
-        let message = "it is outside the supported years; choose a year from 2000 to 2099; data older than seven years is not kept";
-        return Err(source.wrong(&raw.start, "time.start", message));
+fn time(raw: &raw::Time, source: &Source) -> Option<Time> {
+    let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
+    let start = source.keep(start(&raw.start, source));
+    let span = source.keep(source.duration(&raw.span, "time.span", second..DAY * 400));
+    // Kafka keeps the records of a run for a week.
+    let duration = source.keep(source.duration(&raw.replayed_in, "time.replayed_in", second..DAY * 6));
+    let warm_up =
+        source.keep(source.optional(raw.warm_up.as_ref(), "time.warm_up", Duration::ZERO..hour, Duration::ZERO));
+    let settle = source.keep(source.optional(raw.settle.as_ref(), "time.settle", second..hour, second * 60));
+    if let Some((span, duration)) = span.zip(duration).filter(|(span, duration)| duration > span) {
+        let [span, duration] = [span, duration].map(exact_duration);
+        let message = format!(
+            "{duration} is longer than `time.span`, {span}; time can be compressed, not stretched: shorten it, or lengthen \
+             `time.span`"
+        );
+        source.keep::<()>(Err(source.wrong(&raw.replayed_in, "time.replayed_in", message)));
+        return None;
     }
-    if start.timestamp_millis() % 3_600_000 != 0 {
-        return Err(source.wrong(
-            &raw.start,
-            "time.start",
-            "it is not a full hour; write a full hour, such as 2026-11-16T00:00:00Z",
+    Some(Time { start: start?, span: span?, duration: duration?, warm_up: warm_up?, settle: settle? })
+}
+
+fn start(at: &Spanned<raw::Instant>, source: &Source) -> Result<DateTime<Utc>, ScenarioError> {
+    let wrong = |message: &str| source.wrong(at, "time.start", message);
+    let start = at.as_ref().parse().map_err(|message| wrong(&message))?;
+    if !(2000..2100).contains(&start.year()) {
+        return Err(wrong(
+            "it is outside the supported years; choose a year from 2000 to 2099; data older than seven years is not kept",
         ));
     }
-    let span = source.duration(&raw.span, "time.span", second..DAY * 400)?;
-    // Kafka keeps the records of a run for a week.
-    let duration = source.duration(&raw.replayed_in, "time.replayed_in", second..DAY * 6)?;
-    if duration > span {
-        let message = "it is longer than `time.span`; time can be compressed, not stretched: shorten it";
-        return Err(source.wrong(&raw.replayed_in, "time.replayed_in", message));
+    if start.timestamp_millis() % 3_600_000 != 0 {
+        return Err(wrong("it is not a full hour; write a full hour, such as 2026-11-16T00:00:00Z"));
     }
-    let hour = second * 3600;
-    Ok(Time {
-        start,
-        span,
-        duration,
-        warm_up: source.optional(raw.warm_up.as_ref(), "time.warm_up", Duration::ZERO..hour, Duration::ZERO)?,
-        settle: source.optional(raw.settle.as_ref(), "time.settle", second..hour, second * 60)?,
-    })
+    Ok(start)
 }
 
 struct Sizes {
@@ -138,25 +144,33 @@ struct Sizes {
     communications: u64,
 }
 
-fn sizes(raw: &Raw, tenants: u64, source: &Source) -> Result<Sizes, ScenarioError> {
+fn sizes(raw: &Raw, tenants: u64, source: &Source) -> Option<Sizes> {
     let people = &raw.population;
-    let skew = people.skew.as_ref().map_or(1.0, |skew| *skew.as_ref());
-    if let Some(at) = people.skew.as_ref().filter(|_| !(0.0..=3.0).contains(&skew)) {
-        return Err(source.wrong(
-            at,
-            "population.skew",
-            format!("{skew} is out of range; write 0.0 (equal tenants) to 3.0"),
-        ));
-    }
-    let per = |at: Option<&Count>, key: &str| at.map_or(Ok(500), |at| source.count(at, key, 1..MAX_RECORDS));
-    Ok(Sizes {
-        skew,
-        customers: source.count(&people.customers, "population.customers", tenants..MAX_RECORDS + 1)?,
-        per_campaign: per(people.customers_per_campaign.as_ref(), "population.customers_per_campaign")?,
-        per_agent: per(people.customers_per_agent.as_ref(), "population.customers_per_agent")?,
-        history: source.count(&raw.past.communications, "past.communications", tenants..MAX_RECORDS + 1)?,
-        communications: source.count(&raw.drive.communications, "drive.communications", tenants..MAX_RECORDS + 1)?,
+    let count = |at: &Count, key: &str, least: u64| source.keep(source.count(at, key, least..MAX_RECORDS + 1));
+    let per = |at: Option<&Count>, key: &str| at.map_or(Some(500), |at| count(at, key, 1));
+    let skew = source.keep(skew(people.skew.as_ref(), source));
+    let customers = count(&people.customers, "population.customers", tenants);
+    let per_campaign = per(people.customers_per_campaign.as_ref(), "population.customers_per_campaign");
+    let per_agent = per(people.customers_per_agent.as_ref(), "population.customers_per_agent");
+    let history = count(&raw.past.communications, "past.communications", tenants);
+    let communications = count(&raw.drive.communications, "drive.communications", tenants);
+    Some(Sizes {
+        skew: skew?,
+        customers: customers?,
+        per_campaign: per_campaign?,
+        per_agent: per_agent?,
+        history: history?,
+        communications: communications?,
     })
+}
+
+fn skew(at: Option<&Spanned<f64>>, source: &Source) -> Result<f64, ScenarioError> {
+    let Some(at) = at else { return Ok(1.0) };
+    let skew = *at.as_ref();
+    if (0.0..=3.0).contains(&skew) {
+        return Ok(skew);
+    }
+    Err(source.wrong(at, "population.skew", format!("{skew} is out of range; write 0.0 (equal tenants) to 3.0")))
 }
 
 fn past_span(at: &Text, source: &Source) -> Result<Duration, ScenarioError> {
@@ -178,31 +192,29 @@ struct Drive {
     metric_interval: Duration,
 }
 
-fn drive(raw: &raw::Drive, source: &Source) -> Result<Drive, ScenarioError> {
+fn drive(raw: &raw::Drive, source: &Source) -> Option<Drive> {
     let minute = Duration::from_mins(1);
-    let rate = match &raw.rate {
-        Some(at) => source.unit(at, "drive.rate", units::factor)?,
-        None => 1.0,
-    };
-    if let Some(at) = raw.rate.as_ref().filter(|_| rate == 0.0) {
-        return Err(source.wrong(at, "drive.rate", "a rate of zero drives nothing; write a factor above 0x"));
-    }
     let paces = [("calendar", Pace::Calendar), ("steady", Pace::Steady)];
     let arrivals = [("poisson", Arrivals::Poisson), ("constant", Arrivals::Constant)];
-    Ok(Drive {
-        rate,
-        pace: raw.pace.as_ref().map_or(Ok(Pace::Calendar), |at| source.choice(at, "drive.pace", &paces))?,
-        arrivals: raw
-            .arrivals
-            .as_ref()
-            .map_or(Ok(Arrivals::Poisson), |at| source.choice(at, "drive.arrivals", &arrivals))?,
-        metric_interval: source.optional(
-            raw.metric_interval.as_ref(),
-            "drive.metric_interval",
-            minute..DAY + minute,
-            minute * 15,
-        )?,
-    })
+    let rate = source.keep(rate(raw.rate.as_ref(), source));
+    let pace = raw.pace.as_ref().map_or(Ok(Pace::Calendar), |at| source.choice(at, "drive.pace", &paces));
+    let pace = source.keep(pace);
+    let arrivals =
+        raw.arrivals.as_ref().map_or(Ok(Arrivals::Poisson), |at| source.choice(at, "drive.arrivals", &arrivals));
+    let arrivals = source.keep(arrivals);
+    let range = minute..DAY + minute;
+    let interval = source.optional(raw.metric_interval.as_ref(), "drive.metric_interval", range, minute * 15);
+    let metric_interval = source.keep(interval);
+    Some(Drive { rate: rate?, pace: pace?, arrivals: arrivals?, metric_interval: metric_interval? })
+}
+
+fn rate(at: Option<&Text>, source: &Source) -> Result<f64, ScenarioError> {
+    let Some(at) = at else { return Ok(1.0) };
+    let rate = source.unit(at, "drive.rate", units::factor)?;
+    if rate == 0.0 {
+        return Err(source.wrong(at, "drive.rate", "a rate of zero drives nothing; write a factor above 0x"));
+    }
+    Ok(rate)
 }
 
 fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source) -> Option<TimeOuts> {
@@ -226,38 +238,37 @@ fn time_out(name: &Text, at: &Text, source: &Source) -> Result<(Store, Duration)
     Ok((store, source.duration(at, &key, Duration::from_millis(1)..Duration::from_secs(601))?))
 }
 
-fn connections(raw: &raw::Connections, source: &Source) -> Result<Connections, ScenarioError> {
-    let mut connections = Connections::default();
-    if let Some(count) = &raw.postgres {
-        connections.postgres = source.count(count, "connections.postgres", 1..10_001)? as u32;
-    }
-    if let Some(count) = &raw.postgres_writers {
-        connections.postgres_writers = source.count(count, "connections.postgres_writers", 1..10_001)? as u32;
-    }
-    Ok(connections)
+fn connections(raw: &raw::Connections, source: &Source) -> Option<Connections> {
+    let default = Connections::default();
+    let count = |at: Option<&Count>, key: &str, default: u32| {
+        at.map_or(Some(default), |at| source.keep(source.count(at, key, 1..10_001)).map(|count| count as u32))
+    };
+    let postgres = count(raw.postgres.as_ref(), "connections.postgres", default.postgres);
+    let writers = count(raw.postgres_writers.as_ref(), "connections.postgres_writers", default.postgres_writers);
+    Some(Connections { postgres: postgres?, postgres_writers: writers? })
 }
 
-fn availability(raw: Option<&raw::Availability>, source: &Source) -> Result<Availability, ScenarioError> {
-    let Some(raw) = raw else { return Ok(Availability::default()) };
-    let share = |at: &Option<Text>, key: &str| {
-        at.as_ref().map(|at| source.unit(at, key, |text| units::percent(text, 50.0, 99.9999))).transpose()
-    };
+fn availability(raw: Option<&raw::Availability>, source: &Source) -> Option<Availability> {
     let default = Availability::default();
-    let choices = [("block", Undecided::Block), ("allow", Undecided::Allow)];
-    let undecided = match &raw.undecided {
-        Some(at) => source.choice(at, "availability.undecided", &choices)?,
-        None => default.undecided,
+    let Some(raw) = raw else { return Some(default) };
+    let share = |at: &Option<Text>, key: &str| {
+        let share = |at| source.unit(at, key, |text| units::percent(text, 50.0, 99.9999));
+        source.keep(at.as_ref().map(share).transpose())
     };
-    Ok(Availability {
-        objective: share(&raw.objective, "availability.objective")?.unwrap_or(default.objective),
-        first_attempts: share(&raw.first_attempts, "availability.first_attempts")?,
-        longest_outage: match &raw.longest_outage {
-            Some(at) => {
-                let range = Duration::from_millis(1)..Duration::from_secs(3_601);
-                Some(source.duration(at, "availability.longest_outage", range)?)
-            }
-            None => None,
-        },
-        undecided,
+    let choices = [("block", Undecided::Block), ("allow", Undecided::Allow)];
+    let choice = |at| source.choice(at, "availability.undecided", &choices);
+    let longest = |at| {
+        let range = Duration::from_millis(1)..Duration::from_secs(3_601);
+        source.duration(at, "availability.longest_outage", range)
+    };
+    let objective = share(&raw.objective, "availability.objective");
+    let first_attempts = share(&raw.first_attempts, "availability.first_attempts");
+    let longest_outage = source.keep(raw.longest_outage.as_ref().map(longest).transpose());
+    let undecided = source.keep(raw.undecided.as_ref().map_or(Ok(default.undecided), choice));
+    Some(Availability {
+        objective: objective?.unwrap_or(default.objective),
+        first_attempts: first_attempts?,
+        longest_outage: longest_outage?,
+        undecided: undecided?,
     })
 }

@@ -93,6 +93,7 @@ form!(
         if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
             let follow = serde_json::json!({
                 "description": "\"calendar\": all questions are asked more often in office hours, like the writes.",
+                "type": "string",
                 "enum": ["calendar", "nothing"],
             });
             properties.insert("follow".to_owned(), follow);
@@ -102,9 +103,15 @@ form!(
 );
 
 form!(
+    /// The part of a question in those of users.
+    Part,
+    |_| json_schema!({ "type": "integer", "minimum": 1, "maximum": 1_000_000 })
+);
+
+form!(
     /// The table `users.questions`.
     Mix,
-    |generator| table_of_questions::<u64>(generator)
+    |generator| table_of_questions::<Part>(generator)
 );
 
 form!(

@@ -12,6 +12,7 @@ use super::advice::explain;
 use super::error::ScenarioError;
 use super::raw::Raw;
 use super::source::{Part, Source};
+use super::structure;
 use crate::files;
 
 /// Files that may include one another in a row.
@@ -122,8 +123,9 @@ fn syntax(part: &Part, error: &toml::de::Error) -> ScenarioError {
     part.error(error.span().unwrap_or_default().start, message)
 }
 
-/// Parses and merges `source`, whose parts are in the order of `precedence`, and reads the result.
-pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Raw, ScenarioError> {
+/// Parses and merges `source`, whose parts are in the order of `precedence`, and reads the result. Keeps a mistake for each unknown
+/// key, which the result lacks; without a result, mistakes of its structure were kept.
+pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw>, ScenarioError> {
     // Blanks before each text give all values different positions.
     let texts: Vec<(String, &Part)> =
         source.parts().map(|(start, part)| (" ".repeat(start) + &part.text, part)).collect();
@@ -146,9 +148,12 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Raw, Scena
         merge(&mut filled, merged);
         merged = filled;
     }
+    if !structure::fits(&mut merged, 0..own, source) {
+        return Ok(None);
+    }
     let raw = Raw::deserialize(Deserializer::from(Spanned::new(0..own, merged)))
         .map_err(|error| source.error(error.span().unwrap_or_default(), explain(error.message())))?;
-    Ok(Raw { describes_population, ..raw })
+    Ok(Some(Raw { describes_population, ..raw }))
 }
 
 fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {

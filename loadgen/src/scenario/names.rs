@@ -8,7 +8,7 @@ use crate::question::Question;
 use crate::question::custom::CustomQuestion;
 
 /// A name that may be part of a file's.
-pub(super) fn name(at: &Text, source: &Source) -> Result<String, ScenarioError> {
+pub(super) fn name(at: &Text, key: &str, source: &Source) -> Result<String, ScenarioError> {
     let name = at.as_ref();
     let fits = (1..=40).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
@@ -17,7 +17,7 @@ pub(super) fn name(at: &Text, source: &Source) -> Result<String, ScenarioError> 
     }
     Err(source.wrong(
         at,
-        "name",
+        key,
         format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits, hyphens or underscores"),
     ))
 }

@@ -32,9 +32,9 @@ pub(super) fn probes(whole: &Raw, own: &[CustomQuestion], source: &Source) -> Pr
     let follow = raw.iter().find(|(name, _)| name.as_ref() == FOLLOW);
     let all = follow.and_then(|(_, at)| source.keep(source.choice(at, "probes.follow", &choices))).unwrap_or(false);
     for (name, at) in raw.iter().filter(|(name, _)| name.as_ref() != FOLLOW) {
-        let rate = question(name, "probes", own, source)
-            .and_then(|question| Ok((question, source.unit(at, &format!("probes.{question}"), units::question_rate)?)));
-        let Some((question, (rate, by_calendar))) = source.keep(rate) else {
+        let question = source.keep(question(name, "probes", own, source));
+        let rate = source.unit(at, &format!("probes.{}", name.as_ref()), units::question_rate);
+        let Some((question, (rate, by_calendar))) = question.zip(source.keep(rate)) else {
             probes.is_incomplete = true;
             continue;
         };

@@ -12,7 +12,7 @@ use crate::question::{Question, Store};
 
 /// The questions. One with a mistake stands for its name, so that what asks it is no second mistake.
 pub(super) fn questions(raw: &BTreeMap<Text, raw::OwnQuestion>, source: &Source) -> Vec<CustomQuestion> {
-    let checked = |(name, raw)| source.keep(question(name, raw, source)).unwrap_or_else(|| stand_in(name));
+    let checked = |(name, raw)| question(name, raw, source).unwrap_or_else(|| stand_in(name));
     raw.iter().map(checked).collect()
 }
 
@@ -42,32 +42,37 @@ pub(super) fn fit(raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
     Err(source.wrong(at, key, message))
 }
 
-fn question(at: &Text, raw: &raw::OwnQuestion, source: &Source) -> Result<CustomQuestion, ScenarioError> {
-    let name = name(at, source)?;
-    if Question::from_name(&name).is_some() {
-        let message = format!("\"{name}\" is one of Sluice's own questions; give yours another name");
-        return Err(source.wrong(at, "question", message));
-    }
+fn question(at: &Text, raw: &raw::OwnQuestion, source: &Source) -> Option<CustomQuestion> {
+    let name = source.keep(own_name(at, source));
     let stores = || Store::ALL.iter().map(|store| store.as_str());
     let store = Store::from_name(raw.store.as_ref())
-        .ok_or_else(|| unknown(&raw.store, "question.store", "store", stores(), source))?;
+        .ok_or_else(|| unknown(&raw.store, "question.store", "store", stores(), source));
+    let store = source.keep(store)?;
     let statement =
-        Statement::parse(store, raw.text.as_ref()).map_err(|error| source.wrong(&raw.text, "question.text", error))?;
-    belongs(raw.database.as_ref(), "question.database", &[Store::Postgres, Store::Clickhouse], store, source)?;
-    belongs(raw.index.as_ref(), "question.index", &[Store::Elasticsearch], store, source)?;
-    belongs(raw.tenant.as_ref(), "question.tenant", &[Store::Postgres], store, source)?;
-    let index = raw.index.as_ref().map(|at| index(at, source)).transpose()?;
-    if store == Store::Elasticsearch && index.is_none() {
+        Statement::parse(store, raw.text.as_ref()).map_err(|error| source.wrong(&raw.text, "question.text", error));
+    let statement = source.keep(statement);
+    let belonging = [
+        belongs(raw.database.as_ref(), "question.database", &[Store::Postgres, Store::Clickhouse], store, source),
+        belongs(raw.index.as_ref(), "question.index", &[Store::Elasticsearch], store, source),
+        belongs(raw.tenant.as_ref(), "question.tenant", &[Store::Postgres], store, source),
+    ];
+    let belonging: Vec<Option<()>> = belonging.into_iter().map(|belongs| source.keep(belongs)).collect();
+    let index = source.keep(raw.index.as_ref().map(|at| index(at, source)).transpose());
+    if store == Store::Elasticsearch && raw.index.is_none() {
         let message =
             "a question to Elasticsearch needs an index; write index = \"NAME\", or a pattern such as \"logs-*\"";
-        return Err(source.wrong(&raw.store, "question.index", message));
+        source.keep::<()>(Err(source.wrong(&raw.store, "question.index", message)));
+        return None;
     }
-    let parameters = raw
-        .parameters
-        .iter()
-        .map(|(name, raw)| Ok((name.as_ref().clone(), parameter(raw, store, source)?)))
-        .collect::<Result<BTreeMap<_, _>, ScenarioError>>()?;
-    let expected = expected(raw.expect.as_ref(), source)?;
+    let parameter = |(name, raw): (&Text, &toml::Spanned<raw::ValueSource>)| {
+        source.keep(parameter(raw, store, source)).map(|parameter| (name.as_ref().clone(), parameter))
+    };
+    // All of them are checked before the first one with a mistake ends it.
+    let parameters: Vec<Option<(String, custom::Source)>> = raw.parameters.iter().map(parameter).collect();
+    let expected = source.keep(expected(raw.expect.as_ref(), source));
+    belonging.into_iter().collect::<Option<()>>()?;
+    let (name, statement, index, expected) = (name?, statement?, index?, expected?);
+    let parameters = parameters.into_iter().collect::<Option<BTreeMap<_, _>>>()?;
     let question = CustomQuestion {
         question: Custom::new(store, &name),
         text: raw.text.as_ref().clone(),
@@ -78,8 +83,17 @@ fn question(at: &Text, raw: &raw::OwnQuestion, source: &Source) -> Result<Custom
         parameters,
         expected,
     };
-    parameters_fit(raw, &statement, &question, source)?;
-    Ok(question)
+    source.keep(parameters_fit(raw, &statement, &question, source)).map(|()| question)
+}
+
+/// A name that none of Sluice's own questions has.
+fn own_name(at: &Text, source: &Source) -> Result<String, ScenarioError> {
+    let name = name(at, "question", source)?;
+    if Question::from_name(&name).is_none() {
+        return Ok(name);
+    }
+    let message = format!("\"{name}\" is one of Sluice's own questions; give yours another name");
+    Err(source.wrong(at, "question", message))
 }
 
 /// Every parameter has a source, and every source is used.

@@ -161,7 +161,7 @@ pub(super) struct Seeds {
 #[serde(deny_unknown_fields)]
 pub(super) struct Time {
     /// First instant of the simulated time that is driven, a full hour.
-    #[schemars(with = "String", extend("examples" = ["2026-11-16T00:00:00Z"]))]
+    #[schemars(with = "String", extend("format" = "date-time", "examples" = ["2026-11-16T00:00:00Z"]))]
     pub start: Spanned<Instant>,
     /// Simulated time that is driven.
     #[schemars(with = "super::forms::Duration")]
@@ -188,16 +188,16 @@ pub(super) struct Population {
     #[schemars(with = "u64", range(min = 1, max = 1000))]
     pub tenants: Count,
     /// Customers of all tenants.
-    #[schemars(with = "u64", range(min = 1))]
+    #[schemars(with = "u64", range(min = 1, max = 100_000_000))]
     pub customers: Count,
     /// Exponent of the tenants' sizes (Zipf): 0 makes them equal.
     #[schemars(with = "Option<f64>", range(min = 0, max = 3))]
     pub skew: Option<Spanned<f64>>,
     /// Customers per campaign.
-    #[schemars(with = "Option<u64>", range(min = 1))]
+    #[schemars(with = "Option<u64>", range(min = 1, max = 100_000_000))]
     pub customers_per_campaign: Option<Count>,
     /// Customers per agent.
-    #[schemars(with = "Option<u64>", range(min = 1))]
+    #[schemars(with = "Option<u64>", range(min = 1, max = 100_000_000))]
     pub customers_per_agent: Option<Count>,
 }
 
@@ -206,7 +206,7 @@ pub(super) struct Population {
 #[serde(deny_unknown_fields)]
 pub(super) struct Past {
     /// Communications before `time.start`, with their events and interactions.
-    #[schemars(with = "u64", range(min = 1))]
+    #[schemars(with = "u64", range(min = 1, max = 100_000_000))]
     pub communications: Count,
     /// Whole days over which they are spread.
     #[schemars(with = "super::forms::Duration")]
@@ -218,7 +218,7 @@ pub(super) struct Past {
 #[serde(deny_unknown_fields)]
 pub(super) struct Drive {
     /// Communications that it writes at 1x, each with its events and interactions.
-    #[schemars(with = "u64", range(min = 1))]
+    #[schemars(with = "u64", range(min = 1, max = 100_000_000))]
     pub communications: Count,
     /// Factor on the communications and on the rate of every question.
     #[schemars(with = "Option<super::forms::OneFactor>")]

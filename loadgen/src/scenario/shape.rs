@@ -10,6 +10,7 @@ use super::source::Source;
 use super::stages::{Factor, Stage};
 use super::types::Scenario;
 use super::units::{self, exact_duration};
+use crate::number::separated;
 use crate::population::metrics_of_tenants;
 
 /// Maximum number of tenants.
@@ -22,7 +23,7 @@ const MAX_LENGTH: Duration = Duration::from_hours(24 * 8);
 /// The stages, those of all tenants first, then by tenant and by time; `None` if one has a mistake.
 pub(super) fn stages(raw: &Raw, tenants: u64, drive: Duration, source: &Source) -> Option<Vec<Stage>> {
     let checked: Vec<Option<(&raw::Stage, Stage)>> =
-        raw.stage.iter().map(|raw| source.keep(stage(raw, tenants, source)).map(|stage| (raw, stage))).collect();
+        raw.stage.iter().map(|raw| stage(raw, tenants, source).map(|stage| (raw, stage))).collect();
     let mut stages: Vec<(&raw::Stage, Stage)> = checked.into_iter().collect::<Option<_>>()?;
     let owners: BTreeSet<Option<u32>> = stages.iter().map(|(_, stage)| stage.tenant).collect();
     for owner in &owners {
@@ -34,35 +35,42 @@ pub(super) fn stages(raw: &Raw, tenants: u64, drive: Duration, source: &Source) 
     Some(stages)
 }
 
-fn stage(raw: &raw::Stage, tenants: u64, source: &Source) -> Result<Stage, ScenarioError> {
-    let factor = |at: &Option<Text>, key: &str| at.as_ref().map(|at| source.unit(at, key, units::ramp)).transpose();
-    let (rate, writes, probes) =
-        (factor(&raw.rate, "stage.rate")?, factor(&raw.writes, "stage.writes")?, factor(&raw.probes, "stage.probes")?);
-    let is_said_twice = rate.is_some() && (writes.is_some() || probes.is_some());
-    if is_said_twice {
-        let message = "`rate` is the factor of both `writes` and `probes`; write either `rate` or these two";
-        return Err(source.wrong(&raw.length, "stage", message));
-    }
-    if rate.or(writes).or(probes).is_none() {
-        let message = "it changes nothing; write its `rate`, such as \"10x\", or only its `writes` or its `probes`";
-        return Err(source.wrong(&raw.length, "stage", message));
-    }
-    let tenant = raw.tenant.as_ref().map(|at| tenant(at, tenants, source)).transpose()?;
+fn stage(raw: &raw::Stage, tenants: u64, source: &Source) -> Option<Stage> {
+    let factor =
+        |at: &Option<Text>, key: &str| source.keep(at.as_ref().map(|at| source.unit(at, key, units::ramp)).transpose());
+    let rate = factor(&raw.rate, "stage.rate");
+    let (writes, probes) = (factor(&raw.writes, "stage.writes"), factor(&raw.probes, "stage.probes"));
+    source.keep(says_one_thing(raw, source))?;
+    let tenant = source.keep(raw.tenant.as_ref().map(|at| tenant(at, tenants, source)).transpose());
+    let start = source.optional(raw.from.as_ref(), "stage.from", Duration::ZERO..MAX_LENGTH, Duration::ZERO);
+    let start = source.keep(start);
+    let range = Duration::from_millis(1)..MAX_LENGTH + Duration::from_secs(1);
+    let length = source.keep(source.duration(&raw.length, "stage.for", range));
+    let (rate, writes, probes) = (rate?, writes?, probes?);
     let [writes, probes] = [rate.or(writes), rate.or(probes)].map(|factor| factor.unwrap_or(Factor::ONE));
     if let Some(at) = raw.tenant.as_ref().filter(|_| writes.is_ramp() || probes.is_ramp()) {
-        return Err(source.wrong(
-            at,
-            "stage.tenant",
-            "the stage of a tenant has one factor; only stages of all tenants ramp",
-        ));
+        let message = "the stage of a tenant has one factor; only stages of all tenants ramp";
+        source.keep::<()>(Err(source.wrong(at, "stage.tenant", message)));
+        return None;
     }
-    let start = match &raw.from {
-        Some(at) => source.duration(at, "stage.from", Duration::ZERO..MAX_LENGTH)?,
-        None => Duration::ZERO,
-    };
-    let length =
-        source.duration(&raw.length, "stage.for", Duration::from_millis(1)..MAX_LENGTH + Duration::from_secs(1))?;
-    Ok(Stage { start, length, writes, probes, tenant })
+    Some(Stage { start: start?, length: length?, writes, probes, tenant: tenant? })
+}
+
+/// Whether a stage has a factor for each of the writes and the questions at most once, and any at all.
+fn says_one_thing(raw: &raw::Stage, source: &Source) -> Result<(), ScenarioError> {
+    let parts = [(&raw.writes, "writes"), (&raw.probes, "probes")];
+    let said = parts.into_iter().find_map(|(at, key)| at.as_ref().map(|at| (at, key)));
+    match (&raw.rate, said) {
+        (Some(_), Some((at, key))) => {
+            let message = format!("`rate` of this stage already is the factor of `{key}`; remove one of the two");
+            Err(source.wrong(at, &format!("stage.{key}"), message))
+        }
+        (None, None) => {
+            let message = "it changes nothing; write its `rate`, such as \"10x\", or only its `writes` or its `probes`";
+            Err(source.wrong(&raw.length, "stage", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn tenant(at: &Text, tenants: u64, source: &Source) -> Result<u32, ScenarioError> {
@@ -119,45 +127,80 @@ fn place(stages: Vec<&mut (&raw::Stage, Stage)>, drive: Duration, source: &Sourc
     }
 }
 
-/// Whether something is written and asked, not too much, and for no longer than what the load caches lasts.
-pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
-    outlasts(scenario, raw, source)?;
+/// Keeps a mistake if nothing is written or asked, too much is, or for longer than what the load caches lasts.
+pub(super) fn fits(scenario: &Scenario, raw: &Raw, source: &Source) {
+    source.keep(outlasts(scenario, raw, source));
+    source.keep(metrics_fit(scenario, raw, source));
+    if !raw.stage.is_empty() {
+        source.keep(stages_drive(scenario, raw, source));
+    }
+    source.keep(communications_fit(scenario, raw, source));
+}
+
+fn metrics_fit(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
+    let (before, driven) = if scenario.describes_population { metrics_of_tenants(&scenario.into()) } else { (0, 0) };
+    if before.max(driven) <= MAX_RECORDS {
+        return Ok(());
+    }
+    let [before, driven, most] = [before, driven, MAX_RECORDS].map(separated);
+    let message = format!(
+        "it has {before} metrics of agents in the past and {driven} in the drive, and at most {most} are possible; raise it, \
+         shorten `past.span` or `time.span`, or have fewer customers"
+    );
+    let at = raw.drive.metric_interval.as_ref().unwrap_or(&raw.past.span);
+    Err(source.wrong(at, "drive.metric_interval", message))
+}
+
+/// Whether a drive writes at most [`MAX_RECORDS`] communications.
+fn communications_fit(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
+    let most = separated(MAX_RECORDS);
     if let Some(at) = raw.drive.rate.as_ref().filter(|_| scenario.communications > MAX_RECORDS) {
-        let message = format!("it raises the communications above {MAX_RECORDS}; lower it");
+        let message = format!("it raises the communications above {most}; lower it");
         return Err(source.wrong(at, "drive.rate", message));
     }
-    let (before, driven) = if scenario.describes_population { metrics_of_tenants(&scenario.into()) } else { (0, 0) };
-    if before.max(driven) > MAX_RECORDS {
-        let message = format!(
-            "it has {before} metrics of agents in the past and {driven} in the drive, and at most {MAX_RECORDS} are possible; raise it, \
-             shorten `past.span` or `time.span`, or have fewer customers"
-        );
-        let at = raw.drive.metric_interval.as_ref().unwrap_or(&raw.past.span);
-        return Err(source.wrong(at, "drive.metric_interval", message));
-    }
-    let most = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(0.0, f64::max);
-    let Some(first) = raw.stage.first() else {
-        if scenario.communications as f64 * most > MAX_RECORDS as f64 {
-            let message = format!("with those of the warm-up, it is above {MAX_RECORDS}; lower it");
-            return Err(source.wrong(&raw.drive.communications, "drive.communications", message));
-        }
+    let highest = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(0.0, f64::max);
+    if scenario.communications as f64 * highest <= MAX_RECORDS as f64 {
         return Ok(());
-    };
+    }
+    let mean = |(_, factor): &Written<'_>| f64::midpoint(factor.from, factor.to);
+    match factors(raw, |stage| &stage.writes).max_by(|a, b| mean(a).total_cmp(&mean(b))) {
+        None => {
+            let message = format!("with those of the warm-up, it is above {most}; lower it");
+            Err(source.wrong(&raw.drive.communications, "drive.communications", message))
+        }
+        Some(((at, is_rate), _)) => {
+            let message = format!("the stages raise the communications above {most}; lower their factors");
+            Err(source.wrong(at, if is_rate { "stage.rate" } else { "stage.writes" }, message))
+        }
+    }
+}
+
+/// A factor where it is written, and whether it is that of both writes and questions.
+type Written<'a> = ((&'a Text, bool), Factor);
+
+/// The factors that the stages give the writes, or the questions.
+fn factors<'a>(raw: &'a Raw, own: impl Fn(&'a raw::Stage) -> &'a Option<Text>) -> impl Iterator<Item = Written<'a>> {
+    raw.stage.iter().filter_map(move |stage| {
+        let at = stage.rate.as_ref().map(|at| (at, true)).or(own(stage).as_ref().map(|at| (at, false)))?;
+        Some((at, units::ramp(at.0.as_ref()).ok()?))
+    })
+}
+
+/// Whether something is written and asked in some stage.
+fn stages_drive(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
+    let is_zero = |(_, factor): &Written<'_>| factor.from == 0.0 && factor.to == 0.0;
     let written: f64 = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(f64::INFINITY, f64::min);
-    let asked = (0..scenario.tenants).map(|tenant| scenario.probe_factors(tenant).total()).fold(0.0, f64::max);
-    let at = first.rate.as_ref().or(first.writes.as_ref()).or(first.probes.as_ref()).unwrap_or(&first.length);
-    if written <= 0.0 {
-        let message = "a tenant's writes are at zero in all stages; give at least one a factor above 0x";
-        return Err(source.wrong(at, "stage.writes", message));
-    }
-    if asked <= 0.0 && !scenario.probes.is_empty() {
+    if let Some(((at, is_rate), _)) = factors(raw, |stage| &stage.writes).find(is_zero).filter(|_| written <= 0.0) {
         let message =
-            "all questions are at zero in all stages; give at least one a factor above 0x, or ask none in [probes]";
-        return Err(source.wrong(at, "stage.probes", message));
+            "it leaves a tenant's writes at zero in the whole drive; give at least one stage a factor above 0x";
+        return Err(source.wrong(at, if is_rate { "stage.rate" } else { "stage.writes" }, message));
     }
-    if scenario.communications as f64 * most > MAX_RECORDS as f64 {
-        let message = format!("the stages raise the communications above {MAX_RECORDS}; lower their factors");
-        return Err(source.wrong(at, "stage.writes", message));
+    let asked = (0..scenario.tenants).map(|tenant| scenario.probe_factors(tenant).total()).fold(0.0, f64::max);
+    let nothing_asked = asked <= 0.0 && !scenario.probes.is_empty();
+    if let Some(((at, is_rate), _)) = factors(raw, |stage| &stage.probes).find(is_zero).filter(|_| nothing_asked) {
+        let message = "it leaves all questions at zero in the whole drive; give at least one stage a factor above 0x, or ask none \
+                       in [probes]";
+        return Err(source.wrong(at, if is_rate { "stage.rate" } else { "stage.probes" }, message));
     }
     Ok(())
 }

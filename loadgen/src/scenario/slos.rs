@@ -31,32 +31,76 @@ pub(super) fn slos(
 ) -> Vec<Slo> {
     let mut slos: Vec<Slo> = Vec::new();
     for raw in raw {
-        let checked = slo(raw, tenants, asked.2, source).and_then(|slo| {
-            if let Some(((at, window), drive)) = raw.in_every.as_ref().zip(slo.in_every).zip(drive) {
-                window_fits(at, window, drive, source)?;
-            }
-            if slos.iter().any(|earlier| earlier.name == slo.name) {
-                let message = format!("duplicate SLO \"{}\"; give each SLO a name of its own", slo.name);
-                return Err(source.wrong(&raw.name, "slo.name", message));
-            }
-            if let Some(at) = raw.at_least.as_ref().filter(|_| slo.of != Operation::Events) {
-                let message = "only a rate of events is judged; write `of = \"events\"`, or remove `at_least`";
-                return Err(source.wrong(at, "slo.at_least", message));
-            }
-            match (slo.of, &raw.questions) {
-                (Operation::Questions, Some(at)) => questions_fit((raw, at), &slo, asked, time_outs, source)?,
-                (Operation::Questions, None) => {
-                    let message =
-                        "it has no questions; name at least one in `questions`, or what else it judges in `of`";
-                    return Err(source.wrong(&raw.name, "slo", message));
-                }
-                (Operation::Commits | Operation::Events, _) => no_questions_asked(raw, source)?,
-            }
-            Ok(slo)
-        });
-        slos.extend(source.keep(checked));
+        let Some(slo) = slo(raw, tenants, asked.2, source) else { continue };
+        let checks = [
+            of_its_own(raw, &slo, &slos, source),
+            raw.in_every
+                .as_ref()
+                .zip(slo.in_every)
+                .zip(drive)
+                .map_or(Ok(()), |((at, window), drive)| window_fits(at, window, drive, source)),
+            rate_fits(raw, &slo, source),
+            samples_fit(raw, &slo, asked, time_outs, source),
+        ];
+        let checked: Vec<Option<()>> = checks.into_iter().map(|check| source.keep(check)).collect();
+        slos.extend(checked.into_iter().collect::<Option<()>>().map(|()| slo));
     }
     slos
+}
+
+/// Keeps a mistake for each further objective of an SLO that repeats its share of samples: only one limit for it can matter.
+pub(super) fn objectives_differ(raw: &[raw::Slo], source: &Source) {
+    // A share that can't be read is a mistake of its own.
+    let share = |at: &Text| units::percent(at.as_ref(), 0.0, 100.0).ok();
+    for slo in raw {
+        let mut seen = vec![(share(&slo.objective), &slo.within)];
+        for further in &slo.also {
+            let own = share(&further.objective);
+            if let Some((_, within)) = seen.iter().find(|(share, _)| own.is_some() && *share == own) {
+                let message = format!(
+                    "\"{}\" is an objective of this SLO already, within \"{}\"; write another one, or remove it",
+                    further.objective.as_ref(),
+                    within.as_ref()
+                );
+                source.keep::<()>(Err(source.wrong(&further.objective, "slo.also", message)));
+            }
+            seen.push((own, &further.within));
+        }
+    }
+}
+
+/// Whether no earlier SLO has its name.
+fn of_its_own(raw: &raw::Slo, slo: &Slo, earlier: &[Slo], source: &Source) -> Result<(), ScenarioError> {
+    if !earlier.iter().any(|earlier| earlier.name == slo.name) {
+        return Ok(());
+    }
+    let message = format!("duplicate SLO \"{}\"; give each SLO a name of its own", slo.name);
+    Err(source.wrong(&raw.name, "slo.name", message))
+}
+
+fn rate_fits(raw: &raw::Slo, slo: &Slo, source: &Source) -> Result<(), ScenarioError> {
+    raw.at_least.as_ref().filter(|_| slo.of != Operation::Events).map_or(Ok(()), |at| {
+        let message = "only a rate of events is judged; write `of = \"events\"`, or remove `at_least`";
+        Err(source.wrong(at, "slo.at_least", message))
+    })
+}
+
+/// Whether what an SLO judges is asked or written.
+fn samples_fit(
+    raw: &raw::Slo,
+    slo: &Slo,
+    asked: (&Probes, Option<&[Users]>, &[CustomQuestion]),
+    time_outs: Option<&TimeOuts>,
+    source: &Source,
+) -> Result<(), ScenarioError> {
+    match (slo.of, &raw.questions) {
+        (Operation::Questions, Some(at)) => questions_fit((raw, at), slo, asked, time_outs, source),
+        (Operation::Questions, None) => {
+            let message = "it has no questions; name at least one in `questions`, or what else it judges in `of`";
+            Err(source.wrong(&raw.name, "slo", message))
+        }
+        (Operation::Commits | Operation::Events, _) => no_questions_asked(raw, source),
+    }
 }
 
 /// What is not a question has none, and no users who ask.
@@ -119,36 +163,41 @@ fn window_fits(at: &Text, window: Duration, drive: Duration, source: &Source) ->
     Err(source.wrong(at, "slo.in_every", message))
 }
 
-fn slo(raw: &raw::Slo, tenants: Option<u64>, own: &[CustomQuestion], source: &Source) -> Result<Slo, ScenarioError> {
+fn slo(raw: &raw::Slo, tenants: Option<u64>, own: &[CustomQuestion], source: &Source) -> Option<Slo> {
     let optional = |at: &Option<Text>, key: &str| {
         let range = Duration::from_millis(1)..Duration::from_secs(24 * 3_600 + 1);
-        at.as_ref().map(|at| source.duration(at, key, range)).transpose()
+        source.keep(at.as_ref().map(|at| source.duration(at, key, range)).transpose())
     };
     let operations =
         [("questions", Operation::Questions), ("commits", Operation::Commits), ("events", Operation::Events)];
-    Ok(Slo {
-        name: name(&raw.name, source)?,
-        of: match &raw.of {
-            Some(at) => source.choice(at, "slo.of", &operations)?,
-            None => Operation::Questions,
-        },
-        questions: raw
-            .questions
-            .iter()
-            .flat_map(Spanned::get_ref)
-            .map(|at| question(at, "slo.questions", own, source))
-            .collect::<Result<_, _>>()?,
-        tenants: raw.tenants.as_ref().map(|at| tenant_class(at, tenants.unwrap_or(MAX_TENANTS), source)).transpose()?,
+    let of = raw.of.as_ref().map_or(Ok(Operation::Questions), |at| source.choice(at, "slo.of", &operations));
+    let (name, of) = (source.keep(name(&raw.name, "slo.name", source)), source.keep(of));
+    let asked = raw.questions.iter().flat_map(Spanned::get_ref);
+    let questions: Vec<Option<Question>> =
+        asked.map(|at| source.keep(question(at, "slo.questions", own, source))).collect();
+    let tenants = raw.tenants.as_ref().map(|at| tenant_class(at, tenants.unwrap_or(MAX_TENANTS), source)).transpose();
+    let tenants = source.keep(tenants);
+    let percent = |at, key, low, high| source.keep(source.unit(at, key, |text| units::percent(text, low, high)));
+    let objective = percent(&raw.objective, "slo.objective", 50.0, 99.99);
+    let limits = Duration::from_millis(1)..Duration::from_secs(601);
+    let within = source.keep(source.duration(&raw.within, "slo.within", limits));
+    let at_least = raw.at_least.as_ref().map(|at| source.unit(at, "slo.at_least", units::rate)).transpose();
+    let at_least = source.keep(at_least);
+    let alpha = raw.alpha.as_ref().map_or(Some(0.05), |at| percent(at, "slo.alpha", 0.01, 20.0));
+    let longest_stall = optional(&raw.longest_stall, "slo.longest_stall");
+    let in_every = optional(&raw.in_every, "slo.in_every");
+    Some(Slo {
+        name: name?,
+        of: of?,
+        questions: questions.into_iter().collect::<Option<_>>()?,
+        tenants: tenants?,
         users: raw.users.as_ref().map(|at| at.as_ref().clone()),
-        objective: source.unit(&raw.objective, "slo.objective", |text| units::percent(text, 50.0, 99.99))?,
-        within: source.duration(&raw.within, "slo.within", Duration::from_millis(1)..Duration::from_secs(601))?,
-        at_least: raw.at_least.as_ref().map(|at| source.unit(at, "slo.at_least", units::rate)).transpose()?,
-        alpha: match &raw.alpha {
-            Some(at) => source.unit(at, "slo.alpha", |text| units::percent(text, 0.01, 20.0))?,
-            None => 0.05,
-        },
-        longest_stall: optional(&raw.longest_stall, "slo.longest_stall")?,
-        in_every: optional(&raw.in_every, "slo.in_every")?,
+        objective: objective?,
+        within: within?,
+        at_least: at_least?,
+        alpha: alpha?,
+        longest_stall: longest_stall?,
+        in_every: in_every?,
     })
 }
 

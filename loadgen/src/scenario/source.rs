@@ -112,9 +112,18 @@ impl Source {
         !self.mistakes.borrow().is_empty()
     }
 
-    /// The mistakes that were kept.
+    /// The mistakes that were kept, in the order of the files and of their lines, each once: several objectives of an SLO share
+    /// the rest of it.
     pub(super) fn mistakes(&self) -> Vec<ScenarioError> {
-        self.mistakes.take()
+        let mut mistakes: Vec<ScenarioError> = Vec::new();
+        for mistake in self.mistakes.take() {
+            if !mistakes.contains(&mistake) {
+                mistakes.push(mistake);
+            }
+        }
+        let file = |mistake: &ScenarioError| self.parts.iter().position(|part| part.name == mistake.file);
+        mistakes.sort_by_key(|mistake| (file(mistake), mistake.line));
+        mistakes
     }
 
     pub(super) fn wrong<T>(&self, at: &Spanned<T>, key: &str, message: impl std::fmt::Display) -> ScenarioError {

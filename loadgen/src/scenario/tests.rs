@@ -104,6 +104,21 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("a missing table", edited("[seeds]\ndata = 42\nkeys = 7\n", "")),
         ("a duration without unit", edited("replayed_in = \"75 s\"", "replayed_in = \"75\"")),
         ("a number for a duration", edited("replayed_in = \"75 s\"", "replayed_in = 60")),
+        ("a number beyond all", edited("data = 42", "data = 99999999999999999999")),
+        (
+            "a list for a table",
+            edited("[seeds]\ndata = 42\nkeys = 7\n", "").replace("description", "seeds = [1]\ndescription"),
+        ),
+        ("text for a flag", edited("warm_up = \"30 s\"", "warm_up_writes = \"yes\"")),
+        ("a number for an instant", edited("start = 2026-11-16T00:00:00Z", "start = 2026")),
+        ("an objective twice", edited("alpha = \"5 %\"", "also = [{ objective = \"95.0 %\", within = \"1 s\" }]")),
+        (
+            "a further objective twice",
+            edited(
+                "alpha = \"5 %\"",
+                "also = [{ objective = \"99 %\", within = \"1 s\" }, { objective = \"99%\", within = \"2 s\" }]",
+            ),
+        ),
         ("a rate of zero", edited("search = \"8/s\"", "search = \"0/s\"")),
         ("a rate with a wrong unit", edited("search = \"8/s\"", "search = \"25 per second\"")),
         ("a number for a rate", edited("search = \"8/s\"", "search = 25")),

@@ -49,7 +49,7 @@ pub(super) fn factor(text: &str) -> Result<f64, String> {
     let number = text.trim().strip_suffix('x').and_then(|number| number.trim().parse::<f64>().ok());
     match number {
         Some(factor) if (0.0..=MAX_FACTOR).contains(&factor) => Ok(factor),
-        Some(_) => Err(format!("\"{text}\" is out of range; write 0x to {MAX_FACTOR}x")),
+        Some(_) => Err(format!("\"{text}\" is out of range; the lowest factor is 0x, the highest {MAX_FACTOR}x")),
         None => Err(format!("\"{text}\" is not a factor; {advice}")),
     }
 }

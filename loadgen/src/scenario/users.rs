@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::error::ScenarioError;
 use super::names::{name, question};
-use super::raw::{self, Text};
+use super::raw::{self, Count, Text};
 use super::source::Source;
 use super::types::Users;
+use crate::question::Question;
 use crate::question::custom::CustomQuestion;
 
 /// Maximum number of users of a group.
@@ -21,13 +22,12 @@ pub(super) fn users(raw: &[raw::Users], own: &[CustomQuestion], source: &Source)
     let mut is_complete = true;
     for raw in raw {
         let checked = group(raw, own, source).and_then(|group| {
-            if groups.iter().any(|earlier| earlier.name == group.name) {
-                let message = format!("duplicate users \"{}\"; give each group a name of its own", group.name);
-                return Err(source.wrong(&raw.name, "users.name", message));
-            }
-            Ok(group)
+            let twice = groups.iter().any(|earlier| earlier.name == group.name);
+            let message = || format!("duplicate users \"{}\"; give each group a name of its own", group.name);
+            let result = if twice { Err(source.wrong(&raw.name, "users.name", message())) } else { Ok(()) };
+            source.keep(result).map(|()| group)
         });
-        match source.keep(checked) {
+        match checked {
             Some(group) => groups.push(group),
             None => is_complete = false,
         }
@@ -35,29 +35,25 @@ pub(super) fn users(raw: &[raw::Users], own: &[CustomQuestion], source: &Source)
     is_complete.then_some(groups)
 }
 
-fn group(raw: &raw::Users, own: &[CustomQuestion], source: &Source) -> Result<Users, ScenarioError> {
-    let questions: BTreeMap<_, _> = raw
-        .questions
-        .as_ref()
-        .iter()
-        .map(|(name, part)| {
-            let question = question(name, "users.questions", own, source)?;
-            Ok((question, source.count(part, &format!("users.questions.{question}"), 1..MAX_PART + 1)?))
-        })
-        .collect::<Result<_, _>>()?;
-    if questions.is_empty() {
-        return Err(source.wrong(&raw.questions, "users.questions", "it is empty; name at least one question"));
+fn group(raw: &raw::Users, own: &[CustomQuestion], source: &Source) -> Option<Users> {
+    let part = |(name, part): (&Text, &Count)| {
+        let question = source.keep(question(name, "users.questions", own, source));
+        let key = format!("users.questions.{}", name.as_ref());
+        question.zip(source.keep(source.count(part, &key, 1..MAX_PART + 1)))
+    };
+    // All of them are checked before the first one without a value ends it.
+    let parts: Vec<Option<(Question, u64)>> = raw.questions.as_ref().iter().map(part).collect();
+    let name = source.keep(name(&raw.name, "users.name", source));
+    let count = source.keep(source.count(&raw.count, "users.count", 1..MAX_USERS + 1));
+    let range = Duration::from_millis(10)..Duration::from_hours(1);
+    let think_time = source.keep(source.duration(&raw.think_time, "users.think_time", range));
+    if parts.is_empty() {
+        let message = "it is empty; name at least one question";
+        source.keep::<()>(Err(source.wrong(&raw.questions, "users.questions", message)));
+        return None;
     }
-    Ok(Users {
-        name: name(&raw.name, source)?,
-        count: source.count(&raw.count, "users.count", 1..MAX_USERS + 1)? as u32,
-        think_time: source.duration(
-            &raw.think_time,
-            "users.think_time",
-            Duration::from_millis(10)..Duration::from_hours(1),
-        )?,
-        questions,
-    })
+    let questions = parts.into_iter().collect::<Option<BTreeMap<_, _>>>()?;
+    Some(Users { name: name?, count: count? as u32, think_time: think_time?, questions })
 }
 
 /// The users of a name; the inner `None` if they have a mistake of their own.

@@ -15,6 +15,18 @@ fn every_mistake_is_found_at_once() {
 }
 
 #[test]
+fn every_mistake_of_the_structure_is_found_at_once() {
+    let text = SMOKE
+        .replace("skew = 1.0", "skew = \"1.0\"")
+        .replace("tenants = 3\n", "")
+        .replace("span = \"1 day\"", "span = 1")
+        .replace("[time]", "[time]\nlength = 3")
+        .replace("within = \"2 s\"", "wihtin = \"2 s\"");
+    let mistakes = Scenario::parse_with(&text, "bad.toml", &[], None).unwrap_err();
+    insta::assert_snapshot!(mistakes.iter().map(ScenarioError::at_its_place).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
 fn a_set_value_replaces_the_one_of_the_file() {
     let set = |values: &[&str]| {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();

@@ -39,6 +39,15 @@ fn each_contradiction_of_stages_is_named_with_its_line() {
             ]),
         ),
         ("zero everywhere", staged(&["for = \"75 s\"\nrate = \"0x\""])),
+        (
+            "no writes of one tenant",
+            staged(&["for = \"75 s\"\nprobes = \"2x\"", "for = \"75 s\"\ntenant = \"2\"\nwrites = \"0x\""]),
+        ),
+        (
+            "too much",
+            staged(&["for = \"5 s\"\nprobes = \"2x\"", "for = \"70 s\"\nrate = \"1000x\""])
+                .replace("100_000", "10_000_000"),
+        ),
         ("no question at all", staged(&["for = \"75 s\"\nprobes = \"0x\""])),
         ("no change", staged(&["for = \"75 s\""])),
         ("a rate twice", staged(&["for = \"75 s\"\nrate = \"2x\"\nwrites = \"3x\""])),
