@@ -14,7 +14,7 @@ use sluice_loadgen::{
     custom::CustomError,
     observer::{Observer, Observers},
     plan::Shard,
-    report::{FILE_NAME, Header, Machine},
+    report::{self, FILE_NAME, Header, Machine},
     scenario::Access,
     session::{self, Planning, Session, SessionError},
     trial::{Trial, TrialError},
@@ -194,7 +194,8 @@ async fn begin(
     live.set_scenario(&scenario.name);
     let description = if scenario.description.is_empty() { "no description" } else { &scenario.description };
     live.print(&format!("scenario {}: {description}", scenario.name));
-    for warning in verdict::warnings(&scenario).into_iter().chain(warning) {
+    let past = report::past(&settings.verify.runs, &scenario);
+    for warning in verdict::warnings(&scenario, &past.slos).into_iter().chain(warning) {
         live.print(&format!("warning: {warning}"));
     }
     let metrics = options.metrics.or(settings.verify.metrics);

@@ -1,7 +1,7 @@
 //! `sluice scenario`: checks a scenario, and explains what a run of it will do and can decide. It starts nothing.
 
 use clap::Subcommand;
-use sluice_loadgen::{number::separated, report, scenario, verdict};
+use sluice_loadgen::{report, scenario, verdict};
 
 use crate::{
     exit::{Exit, Failure, OrExit},
@@ -9,9 +9,6 @@ use crate::{
     screen,
     settings::Settings,
 };
-
-/// Communications whose plan is counted within seconds.
-const COUNTED_AT_ONCE: u64 = 2_000_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -28,14 +25,10 @@ pub(crate) enum Verb {
 /// Reads the scenario and prints what the verb asks for.
 pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
     match verb {
-        Verb::Check(choice) => check(choice),
+        Verb::Check(choice) => check(choice, settings),
         Verb::Explain(choice) => {
             let Chosen { scenario, warning } = scenarios::choose(choice, None).or_exit(Exit::Usage)?;
             warn(warning);
-            if scenario.describes_population && scenario.communications > COUNTED_AT_ONCE {
-                let communications = separated(scenario.communications);
-                screen::note(&format!("counting what follows {communications} communications, which takes a while"));
-            }
             let past = report::past(&settings.verify.runs, &scenario);
             screen::print(&report::explain(&scenario, &past, screen::width()))?;
             Ok(Exit::Pass)
@@ -52,10 +45,11 @@ pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
 }
 
 /// Prints every mistake as `FILE:LINE: message`; the error counts them.
-fn check(choice: &Choice) -> Result<Exit, Failure> {
+fn check(choice: &Choice, settings: &Settings) -> Result<Exit, Failure> {
     match scenarios::check(choice, None).or_exit(Exit::Usage)? {
         Ok(Chosen { scenario, warning }) => {
-            warn(verdict::warnings(&scenario).into_iter().chain(warning));
+            let past = report::past(&settings.verify.runs, &scenario);
+            warn(verdict::warnings(&scenario, &past.slos).into_iter().chain(warning));
             screen::print(&format!("scenario {} is valid", scenario.name))?;
             Ok(Exit::Pass)
         }

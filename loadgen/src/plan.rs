@@ -25,7 +25,8 @@ use sluice_schemas::records::{
 };
 
 use crate::{
-    population::{Era, Population, trial_seed},
+    parallel,
+    population::{Era, Population, Tenant, trial_seed},
     question::{Key, Question},
     scenario::Scenario,
 };
@@ -227,18 +228,40 @@ impl Plan {
         if !shard.is_whole() {
             return self.count_own(tenant, shard);
         }
-        let interactions = |index| {
-            let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
-            let reaction =
-                |&step: &usize| self.population.interaction_kind(Era::Drive, tenant, index, &lifecycle, step).is_some();
-            (0..lifecycle.steps().len()).filter(reaction).count() as u64
-        };
+        let interactions = |index| self.follow_ups(Era::Drive, tenant, index).1;
         Totals {
             communications: owner.driven_communications,
             events: self.population.event_count(Era::Drive, tenant),
             interactions: (0..owner.driven_communications).map(interactions).sum(),
             metrics: owner.driven_metrics,
         }
+    }
+
+    /// The numbers of events and interactions of a communication.
+    fn follow_ups(&self, era: Era, tenant: usize, index: u64) -> (u64, u64) {
+        let lifecycle = self.population.lifecycle(era, tenant, index);
+        let steps = lifecycle.steps().len();
+        let reaction = |&step: &usize| self.population.interaction_kind(era, tenant, index, &lifecycle, step).is_some();
+        (steps as u64, (0..steps).filter(reaction).count() as u64)
+    }
+
+    /// Number of the records of an era. Events and interactions are those of at most about `counted` communications of each tenant,
+    /// at equal distances, in proportion to all of them: exact if a tenant has no more.
+    pub(crate) fn estimated_totals(&self, era: Era, counted: u64) -> Totals {
+        let of_tenant = |owner: &Tenant| {
+            let (communications, metrics) = match era {
+                Era::Past => (owner.past_communications, owner.past_metrics),
+                Era::Drive => (owner.driven_communications, owner.driven_metrics),
+            };
+            let step = communications.div_ceil(counted.max(1)).max(1);
+            let follow_ups =
+                (0..communications).step_by(step as usize).map(|index| self.follow_ups(era, owner.index, index));
+            let (events, interactions) = follow_ups.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            let all = communications as f64 / communications.div_ceil(step).max(1) as f64;
+            let [events, interactions] = [events, interactions].map(|count: u64| (count as f64 * all).round() as u64);
+            Totals { communications, events, interactions, metrics }
+        };
+        parallel::map(self.population.tenants(), of_tenant).into_iter().sum()
     }
 
     /// Counts a shard's records one by one.

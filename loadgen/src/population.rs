@@ -89,18 +89,15 @@ struct Inner {
 impl Population {
     /// Prepares a population: counts the events of every communication once.
     pub fn new(parameters: impl Into<Parameters>) -> Self {
-        let parameters = parameters.into();
-        let past_start = parameters.start - parameters.history_span;
-        let past = Period { start: past_start, millis: millis(parameters.history_span) };
-        let drive = Period { start: parameters.start, millis: millis(parameters.span) };
-        let tenants = tenants::generate(&parameters);
-        let state = |tenant: &Tenant| TenantState::new(tenant, parameters.seed, &past, &drive);
-        let states = tenants.iter().map(state).collect();
-        let metric_interval_ms = millis(parameters.metric_interval);
-        let (seed, drive_seed) = (parameters.seed, parameters.seed);
-        let mut inner = Inner { seed, drive_seed, trial: 0, metric_interval_ms, past, drive, states, tenants };
+        let mut inner = Inner::uncounted(&parameters.into());
         inner.count_all_events(&[Era::Past, Era::Drive]);
         Self(Arc::new(inner))
+    }
+
+    /// A population whose events are not counted, so that it takes no time for each communication: it is as if none had any, and
+    /// the events of a communication have no place among the others.
+    pub(crate) fn uncounted(parameters: impl Into<Parameters>) -> Self {
+        Self(Arc::new(Inner::uncounted(&parameters.into())))
     }
 
     /// The population of a later trial: the same past, followed by another drive of the same length. Its period is as many
@@ -291,6 +288,19 @@ impl Population {
 }
 
 impl Inner {
+    /// Everything but the counts of events.
+    fn uncounted(parameters: &Parameters) -> Self {
+        let past_start = parameters.start - parameters.history_span;
+        let past = Period { start: past_start, millis: millis(parameters.history_span) };
+        let drive = Period { start: parameters.start, millis: millis(parameters.span) };
+        let tenants = tenants::generate(parameters);
+        let state = |tenant: &Tenant| TenantState::new(tenant, parameters.seed, &past, &drive);
+        let states = tenants.iter().map(state).collect();
+        let metric_interval_ms = millis(parameters.metric_interval);
+        let (seed, drive_seed) = (parameters.seed, parameters.seed);
+        Self { seed, drive_seed, trial: 0, metric_interval_ms, past, drive, states, tenants }
+    }
+
     fn period(&self, era: Era) -> &Period {
         match era {
             Era::Past => &self.past,

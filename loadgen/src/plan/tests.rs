@@ -385,3 +385,19 @@ fn twice_the_rate_doubles_what_a_trial_writes_and_asks() {
     let [once, twice] = [&first, &doubled].map(|plan| plan.expected_probes(Question::Search));
     assert!((twice - 2.0 * once).abs() < 1e-6);
 }
+
+#[test]
+fn an_estimate_is_exact_for_few_and_close_for_many() {
+    let scenario = small();
+    let population = Population::new(&scenario);
+    let (counted, uncounted) =
+        (Plan::new(&scenario, &population), Plan::new(&scenario, &Population::uncounted(&scenario)));
+    let exact = counted.all_totals();
+    assert_eq!(uncounted.estimated_totals(Era::Drive, u64::MAX), exact);
+    let past: u64 = (0..population.tenants().len()).map(|tenant| population.event_count(Era::Past, tenant)).sum();
+    assert_eq!(uncounted.estimated_totals(Era::Past, u64::MAX).events, past);
+    let estimate = uncounted.estimated_totals(Era::Drive, 100);
+    assert_eq!((estimate.communications, estimate.metrics), (exact.communications, exact.metrics));
+    let (of, events) = (exact.events as f64, estimate.events as f64);
+    assert!((events - of).abs() < 0.1 * of && estimate.events != exact.events, "{estimate:?} {exact:?}");
+}

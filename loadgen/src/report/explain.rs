@@ -13,34 +13,48 @@ use crate::number::{self, separated};
 use crate::plan::Plan;
 use crate::population::Population;
 use crate::question::Question;
-use crate::scenario::{Scenario, brief_duration};
+use crate::scenario::{Scenario, Undecided, brief_duration, exact_duration};
 use crate::verdict::{Behavior, Forecast, forecast, warnings};
 
-/// Explains a scenario, for a terminal of `width` columns. Counts every planned write, which takes seconds for millions.
+/// Explains a scenario, for a terminal of `width` columns. The events and the interactions of millions of communications are
+/// estimated from some of them, so that it takes seconds at most.
 pub fn explain(scenario: &Scenario, past: &Past, width: Option<u16>) -> String {
-    let population = Population::new(scenario);
+    let population = Population::uncounted(scenario);
     let plan = Plan::new(scenario, &population);
-    let happens = if scenario.describes_population {
-        steps(scenario, &plan, plan.all_totals())
-    } else {
-        steps_of_questions(scenario)
-    };
+    let happens = if scenario.describes_population { steps(scenario, &plan) } else { steps_of_questions(scenario) };
     let mut parts = vec![
         format!("{}: {}", scenario.name, scenario.description),
         format!("What happens\n{happens}"),
         format!("Questions\n{}{}", fit(questions(scenario, &plan), width), live_share(scenario, &plan)),
-        format!("What can be decided\n{}\n{}", fit(decisions(scenario, past), width), basis(past)),
+        format!(
+            "What can be decided\n{}\n{}{}",
+            fit(decisions(scenario, past), width),
+            basis(past),
+            undecided(scenario)
+        ),
     ];
     parts.extend(
-        Some(warnings(scenario)).filter(|warnings| !warnings.is_empty()).map(|warnings| {
+        Some(warnings(scenario, &past.slos)).filter(|warnings| !warnings.is_empty()).map(|warnings| {
             warnings.iter().map(|warning| format!("warning: {warning}")).collect::<Vec<_>>().join("\n")
         }),
     );
     trim(&parts.join("\n\n"))
 }
 
+/// What an undecided availability means for the verdict on the run, if the scenario allows it.
+fn undecided(scenario: &Scenario) -> &'static str {
+    match scenario.availability.undecided {
+        Undecided::Allow => {
+            "\nthe run may PASS although the availability of a store is undecided (`availability.undecided = \"allow\"`); an undecided \
+             SLO makes it INCONCLUSIVE"
+        }
+        Undecided::Block => "",
+    }
+}
+
 fn questions(scenario: &Scenario, plan: &Plan) -> Table {
-    let mut table = table(&["question", "store", "per s", "planned", "judged by"], 1);
+    let rate = if scenario.stages.is_empty() { "per s" } else { "per s at 1x" };
+    let mut table = table(&["question", "store", rate, "planned", "judged by"], 1);
     for (&question, &rate) in &scenario.probes {
         let planned = plan.expected_probes(question) as u64;
         let follows = if scenario.by_calendar.contains(&question) { " by calendar" } else { "" };
@@ -94,7 +108,7 @@ fn decisions(scenario: &Scenario, past: &Past) -> Table {
     let mut table = table(&header, 1);
     for slo in &scenario.slos {
         let forecast = forecast(scenario, slo, past.slos.get(&slo.name).copied());
-        let expected = expected(&forecast, scenario.judged_over(slo));
+        let expected = expected(&forecast, slo.within, scenario.judged_over(slo));
         table.add_row(vec![
             slo.name.clone(),
             objective(slo),
@@ -110,15 +124,19 @@ fn decisions(scenario: &Scenario, past: &Past) -> Table {
 }
 
 /// The verdict that the run will probably give, and on what that is based.
-fn expected(forecast: &Forecast, drive: Duration) -> String {
+fn expected(forecast: &Forecast, limit: Duration, drive: Duration) -> String {
     let Behavior { share, correlation, is_measured } = forecast.behavior;
-    let verdict = match forecast.time_to_decision {
-        Some(time) if time <= drive && share < forecast.allowed => "PASS",
-        Some(time) if time <= drive => "FAIL",
-        _ => "INCONCLUSIVE",
+    let verdict = match forecast.is_decided(drive) {
+        true if share < forecast.allowed => "PASS",
+        true => "FAIL",
+        false => "INCONCLUSIVE",
     };
     let basis = if is_measured { "measured" } else { "assumed" };
-    format!("{verdict}, {basis}: {:.2} % exceed, {correlation:.1} samples count as one", share * 100.0)
+    format!(
+        "{verdict}, {basis}: {} exceed {}, {correlation:.1} samples count as one",
+        number::percent(share),
+        exact_duration(limit)
+    )
 }
 
 fn basis(past: &Past) -> String {
@@ -127,7 +145,9 @@ fn basis(past: &Past) -> String {
     match past.started_at {
         Some(at) => format!("{method}; measured in the run of {}", at.format("%Y-%m-%d %H:%M UTC")),
         None => {
-            format!("{method}; no report of this scenario was found, so half of the allowed exceedances are assumed")
+            format!(
+                "{method}; no report of this scenario was found, so a quarter of the allowed exceedances is assumed"
+            )
         }
     }
 }

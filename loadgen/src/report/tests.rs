@@ -202,6 +202,30 @@ fn an_slo_without_planned_samples_is_never_decided() {
 }
 
 #[test]
+fn what_is_said_of_many_records_is_an_estimate_within_seconds() {
+    let scenario = Scenario { communications: 100_000_000, history: 50_000_000, ..scenario() };
+    let text = explain(&scenario, &Past::default(), None);
+    assert!(text.contains("100,000,000 communications to PostgreSQL; about 399,000,000 events"), "{text}");
+}
+
+#[test]
+fn a_rate_before_its_stages_is_called_so_and_a_blocking_availability_is_not_explained() {
+    let mut scenario = scenario();
+    (scenario.communications, scenario.history) = (1_000, 500);
+    assert!(explain(&scenario, &Past::default(), None).contains("although the availability of a store is undecided"));
+    scenario.stages = vec![crate::scenario::Stage {
+        start: Duration::ZERO,
+        length: scenario.duration,
+        writes: crate::scenario::Factor::ONE,
+        probes: crate::scenario::Factor { from: 2.0, to: 2.0 },
+        tenant: None,
+    }];
+    scenario.availability.undecided = crate::scenario::Undecided::Block;
+    let text = explain(&scenario, &Past::default(), None);
+    assert!(text.contains("per s at 1x") && !text.contains("although the availability"), "{text}");
+}
+
+#[test]
 fn a_scenario_is_explained_without_a_past_and_with_one() {
     let mut scenario = scenario();
     (scenario.communications, scenario.history) = (1_000, 500);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::load::expected_records;
 use crate::number::separated;
 use crate::plan::{Plan, Totals};
-use crate::population::{Population, Tenant};
+use crate::population::{Era, Population, Tenant};
 use crate::scenario::{Pace, Scenario, Stage, exact_duration};
 
 /// Records that the load is assumed to write per second, on two processors.
@@ -17,9 +17,20 @@ const COMPARED_PER_SECOND: f64 = 100_000.0;
 /// How long the last batches are assumed to wait until they are sealed and written.
 const SETTLED_AFTER: Duration = Duration::from_secs(35);
 
-/// The steps of a run of a plan with these totals.
-pub(super) fn steps(scenario: &Scenario, plan: &Plan, totals: Totals) -> String {
+/// Communications whose events and interactions are all counted.
+const COUNTED: u64 = 2_000_000;
+/// Of more, so many are.
+const COUNTED_OF_MORE: u64 = 400_000;
+
+/// The steps of a run of a plan, with counts of its records that are estimates if there are many.
+pub(super) fn steps(scenario: &Scenario, plan: &Plan) -> String {
     let population = plan.population();
+    let communications = |tenant: &Tenant| tenant.past_communications + tenant.driven_communications;
+    let is_estimate = population.tenants().iter().map(communications).sum::<u64>() > COUNTED;
+    let counted = if is_estimate { COUNTED_OF_MORE / u64::from(scenario.tenants) } else { u64::MAX };
+    let [totals, past] = [Era::Drive, Era::Past].map(|era| plan.estimated_totals(era, counted));
+    let about =
+        |count: u64| if is_estimate { format!("about {}", separated(rounded(count))) } else { separated(count) };
     let count = |numbers: fn(&Tenant) -> u64| separated(population.tenants().iter().map(numbers).sum::<u64>());
     let written = exact_duration(scenario.lead() + scenario.duration);
     let mut lines = vec![
@@ -42,8 +53,8 @@ pub(super) fn steps(scenario: &Scenario, plan: &Plan, totals: Totals) -> String 
         format!(
             "           {} communications to PostgreSQL; {} events, {} interactions and {} metrics to Kafka",
             separated(totals.communications),
-            separated(totals.events),
-            separated(totals.interactions),
+            about(totals.events),
+            about(totals.interactions),
             separated(totals.metrics),
         ),
     ];
@@ -62,7 +73,7 @@ pub(super) fn steps(scenario: &Scenario, plan: &Plan, totals: Totals) -> String 
             exact_duration(scenario.settle)
         ),
         "  account  every record in every store is compared with the plan".to_owned(),
-        in_all(scenario, population, totals),
+        in_all(scenario, population, totals, past.events),
     ]);
     lines.join("\n")
 }
@@ -141,15 +152,16 @@ fn tenants_stage(scenario: &Scenario, stage: &Stage) -> Option<String> {
 }
 
 /// How long the run takes without the start of the stores.
-fn in_all(scenario: &Scenario, population: &Population, totals: Totals) -> String {
-    let loaded: u64 = expected_records(population).values().sum();
+fn in_all(scenario: &Scenario, population: &Population, totals: Totals, past_events: u64) -> String {
+    // Events that are not counted one by one are not among those records.
+    let loaded = expected_records(population).values().sum::<u64>() + past_events;
     let seconds =
         |records: u64, per_second: f64| Duration::from_secs_f64((records as f64 / per_second).ceil().max(1.0));
     let (load, account) = (seconds(loaded, LOADED_PER_SECOND), seconds(loaded + totals.all(), COMPARED_PER_SECOND));
     let sum = load + scenario.warm_up + scenario.duration + SETTLED_AFTER + account;
-    let minutes = sum.as_secs().div_ceil(60);
+    let length = exact_duration(rounded_up(sum));
     format!(
-        "  in all   about {minutes} min without the start of the stores: load {}, warm-up and drive {}, settle {}, account {} \
+        "  in all   about {length} without the start of the stores: load {}, warm-up and drive {}, settle {}, account {} \
          (assumed: {} records/s loaded, {} compared, the last batches sealed by time)",
         exact_duration(load),
         exact_duration(scenario.warm_up + scenario.duration),
@@ -158,4 +170,28 @@ fn in_all(scenario: &Scenario, population: &Population, totals: Totals) -> Strin
         separated(LOADED_PER_SECOND as u64),
         separated(COMPARED_PER_SECOND as u64),
     )
+}
+
+/// A number to three digits.
+fn rounded(count: u64) -> u64 {
+    let unit = 10_u64.pow(count.checked_ilog10().unwrap_or(0).saturating_sub(2));
+    (count + unit / 2) / unit * unit
+}
+
+/// An estimate of a length: in seconds below two minutes, otherwise in whole minutes.
+fn rounded_up(length: Duration) -> Duration {
+    let unit = if length < Duration::from_mins(2) { 1 } else { 60 };
+    Duration::from_secs(length.as_secs().div_ceil(unit) * unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn estimates_are_rounded() {
+        assert_eq!([0, 7, 999, 1_234, 401_537_812].map(rounded), [0, 7, 999, 1_230, 402_000_000]);
+        let lengths = [76, 119, 121, 600].map(Duration::from_secs);
+        assert_eq!(lengths.map(rounded_up).map(exact_duration), ["76 s", "119 s", "3 min", "10 min"]);
+    }
 }

@@ -10,6 +10,8 @@ use crate::scenario::{Scenario, Slo};
 
 /// The probability with which a drive of the forecast's length decides.
 const POWER: f64 = 0.9;
+/// The part of the allowed exceedances that a store has if nothing is known about it.
+const ASSUMED_PART: f64 = 0.25;
 /// Samples that count as one if nothing is known about their correlation.
 const ASSUMED_CORRELATION: f64 = 2.0;
 
@@ -32,9 +34,9 @@ impl Behavior {
         Self { share, correlation: (samples as f64 / effective.max(1.0)).max(1.0), is_measured: true }
     }
 
-    /// Half of the allowed exceedances, and two samples that count as one.
+    /// A quarter of the allowed exceedances, and two samples that count as one.
     fn assumed(allowed: f64) -> Self {
-        Self { share: allowed / 2.0, correlation: ASSUMED_CORRELATION, is_measured: false }
+        Self { share: allowed * ASSUMED_PART, correlation: ASSUMED_CORRELATION, is_measured: false }
     }
 }
 
@@ -58,6 +60,13 @@ pub struct Forecast {
     pub time_to_decision: Option<Duration>,
     /// What a PASS without an exceedance excludes; the more exceed, the less.
     pub excludes_at_best: Excluded,
+}
+
+impl Forecast {
+    /// Whether a run probably decides, if so much time is judged.
+    pub fn is_decided(&self, judged: Duration) -> bool {
+        self.time_to_decision.is_some_and(|time| time <= judged)
+    }
 }
 
 /// The forecast of one SLO of a scenario, from what was measured before, if anything was.

@@ -115,7 +115,7 @@ fn a_report_and_a_forecast_show_the_share_that_a_rate_allows() {
     let rate = planned(&with_slos(vec![slo.clone()]));
     let scenario = with_slos(vec![Slo { at_least: Some(rate * 0.9), ..slo.clone() }]);
     let forecast = forecast(&scenario, &scenario.slos[0], None);
-    assert!((forecast.allowed - 0.1).abs() < 1e-9 && (forecast.behavior.share - 0.05).abs() < 1e-9, "{forecast:?}");
+    assert!((forecast.allowed - 0.1).abs() < 1e-9 && (forecast.behavior.share - 0.025).abs() < 1e-9, "{forecast:?}");
     let scenario = with_slos(vec![Slo { at_least: Some(18.0 * scenario.watched_event_in() as f64), ..slo }]);
     let judged = judge(&scenario, &events(&scenario, 20, 50)).0.remove(0);
     assert!((judged.test.allowed - 0.1).abs() < 1e-9, "{judged:?}");

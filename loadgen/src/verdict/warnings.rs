@@ -1,16 +1,19 @@
 //! Warnings before a run: no SLO at all, SLOs that are probably not decided, and questions that no SLO judges or that an SLO could hide.
 
+use std::collections::BTreeMap;
+
 use super::availability::ALPHA;
+use super::forecast::{Behavior, Forecast, forecast};
 use crate::binomial;
 use crate::number::{percent, separated};
 use crate::question::{Question, Store};
 use crate::scenario::{Availability, Scenario, Slo, Undecided, brief_duration, exact_duration};
 
-/// The warnings about a scenario, one sentence each.
-pub fn warnings(scenario: &Scenario) -> Vec<String> {
+/// The warnings about a scenario, one sentence each. `measured` is what an earlier run measured about its SLOs, by their names.
+pub fn warnings(scenario: &Scenario, measured: &BTreeMap<String, Behavior>) -> Vec<String> {
     let mut warnings = Vec::new();
     for slo in &scenario.slos {
-        warnings.extend(too_few_samples(scenario, slo));
+        warnings.extend(too_few_samples(scenario, slo, measured.get(&slo.name).copied()));
         warnings.extend(can_hide(scenario, slo));
     }
     warnings.extend(undecided_availability(scenario));
@@ -25,19 +28,29 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
 }
 
 /// Samples that may pass, and probably don't decide. That none can pass is a mistake of the scenario.
-fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
-    let planned = scenario.planned_samples_of_window(slo);
-    let allowed = slo.allowed(scenario.planned_event_rate(slo));
-    let needed = binomial::samples_to_decide(allowed, slo.alpha, allowed / 2.0, 0.9)?;
+fn too_few_samples(scenario: &Scenario, slo: &Slo, measured: Option<Behavior>) -> Option<String> {
+    let forecast = forecast(scenario, slo, measured);
+    if forecast.is_decided(scenario.judged_over(slo)) {
+        return None;
+    }
+    let Forecast { behavior: Behavior { share, is_measured, .. }, effective, needed, .. } = forecast;
+    let planned = separated(scenario.planned_samples_of_window(slo));
     let window = if slo.in_every.is_some() { " in each window" } else { "" };
+    let basis = if is_measured { "measured" } else { "assumed" };
+    let exceed = percent(share);
+    let what = format!(
+        "SLO `{}` will probably not be decided: it will get about {planned} samples{window}, worth about {} independent ones",
+        slo.name,
+        separated(effective as u64)
+    );
+    let Some(needed) = needed else {
+        return Some(format!("{what}, and no number decides if {exceed} exceed the limit, as {basis}"));
+    };
     let advice = slo.of.how_to_get_more_samples();
-    (planned < needed).then(|| {
-        format!(
-            "SLO `{}` will get about {planned} samples{window}; a store with half of the allowed exceedances \
-             needs {needed} to pass nine times in ten; {advice}, or replay in more time",
-            slo.name
-        )
-    })
+    Some(format!(
+        "{what}, and {} decide nine times in ten if {exceed} exceed the limit, as {basis}; {advice}, or replay in more time",
+        separated(needed)
+    ))
 }
 
 /// Availability that the planned operations can't decide, although the run needs it.
@@ -108,7 +121,7 @@ mod tests {
     fn no_scenario_in_the_repository_has_a_warning() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
         for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            assert_eq!(warnings(&Scenario::read(&file).unwrap()), [""; 0], "{}", file.display());
+            assert_eq!(warnings(&Scenario::read(&file).unwrap(), &BTreeMap::new()), [""; 0], "{}", file.display());
         }
     }
 
@@ -119,7 +132,23 @@ mod tests {
         let unjudged = edited("\"timeline\", ", "");
         let unavailable = edited("undecided = \"allow\"", "undecided = \"block\"");
         let warnings = [barely_enough, hidden, unjudged, unavailable]
-            .map(|text| warnings(&Scenario::parse(&text, "few.toml").unwrap()).join("\n"));
+            .map(|text| warnings(&Scenario::parse(&text, "few.toml").unwrap(), &BTreeMap::new()).join("\n"));
         insta::assert_snapshot!(warnings.join("\n"));
+    }
+
+    #[test]
+    fn a_warning_counts_independent_samples_as_the_forecast_does() {
+        let scenario = Scenario::parse(SMOKE, "smoke.toml").unwrap();
+        let search = scenario.slos.iter().find(|slo| slo.name == "search").unwrap();
+        // 600 samples are planned.
+        for (effective, exceedances) in [(600.0, 3.0), (300.0, 3.0), (60.0, 0.5), (600.0, 29.5)] {
+            let behavior = Behavior::measured(600, effective, exceedances);
+            let measured = BTreeMap::from([("search".to_owned(), behavior)]);
+            let warned = warnings(&scenario, &measured).iter().any(|warning| warning.contains("SLO `search`"));
+            let decided = forecast(&scenario, search, Some(behavior)).is_decided(scenario.judged_over(search));
+            assert_eq!(warned, !decided, "{effective} effective samples");
+        }
+        let correlated = BTreeMap::from([("search".to_owned(), Behavior::measured(600, 60.0, 0.5))]);
+        insta::assert_snapshot!(warnings(&scenario, &correlated).join("\n"));
     }
 }
