@@ -27,7 +27,7 @@ use crate::population::Population;
 use crate::question::Question;
 use crate::run_context::RunContext;
 use crate::scenario::{Access, Scenario};
-use crate::shards::{Meeting, ShardsError};
+use crate::shards::{Agreed, Meeting, ShardsError};
 
 pub use existing::MissingNamespace;
 
@@ -132,12 +132,6 @@ impl Planning {
     }
 }
 
-/// What shards must have in common: the plan, and how its answers are judged.
-fn agreed(digest: &str, scenario: &Scenario) -> String {
-    let scenario = serde_json::to_vec(scenario).expect("a scenario always serializes");
-    format!("{digest} {:016x}", xxhash_rust::xxh64::xxh64(&scenario, 0))
-}
-
 fn check(scenario: &Scenario, access: Access) -> Result<(), SessionError> {
     if scenario.fits(access) { Ok(()) } else { Err(SessionError::Access) }
 }
@@ -185,8 +179,8 @@ impl Session {
             let mut session =
                 Self { stores, names, scenario, plan, digests, versions, own, access, reservation, shards, opened };
             if !planning.shard.is_whole() {
-                let agreed = agreed(&session.digests.plan, &session.scenario);
-                let meeting = Meeting::open(&session.stores, &session.names, &agreed, planning.shard).await?;
+                let agreed = Agreed::new(&session.scenario, &session.digests.plan, planning.shard.of());
+                let meeting = Meeting::open(&session.stores, &session.names, agreed, planning.shard).await?;
                 session.shards = Some(meeting);
             }
             session.load(is_kept, observer, stop).await?;
@@ -212,8 +206,8 @@ impl Session {
         observer.step_started(&format!("joining the run as shard {}", planning.shard));
         let (plan, digests) = join(planning.planned).await;
         let waiting = |why: &str| observer.step_advanced(why);
-        let (meeting, names) =
-            Meeting::join((stores, names), &agreed(&digests.plan, &planning.scenario), planning.shard, waiting).await?;
+        let agreed = Agreed::new(&planning.scenario, &digests.plan, planning.shard.of());
+        let (meeting, names) = Meeting::join((stores, names), &agreed, planning.shard, waiting).await?;
         let versions = supported(stores, &names).await?;
         observer.step_finished(&format!(
             "joined the run in namespace {} as shard {}",

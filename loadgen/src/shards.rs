@@ -3,6 +3,7 @@
 //! The first shard counts in it while it lives, which the others watch: a stall of Redis is not its end. A run deletes what an
 //! earlier one left.
 
+mod agreed;
 mod error;
 mod heartbeat;
 
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use crate::plan::{Shard, Totals};
 
+pub(crate) use agreed::Agreed;
 pub use error::ShardsError;
 use heartbeat::{HEARTBEAT, Pulse, beat};
 
@@ -55,8 +57,7 @@ const START: &str = "start";
 struct Begun {
     /// The run, which no other one has in common.
     run: Uuid,
-    digest: String,
-    shards: u32,
+    agreed: Agreed,
 }
 
 /// A shard that has joined its run.
@@ -83,10 +84,15 @@ impl Drop for Meeting {
 
 impl Meeting {
     /// The first shard: says that it prepares the stores of the namespace for a plan.
-    pub async fn open(stores: &Stores, names: &Names, digest: &str, shard: Shard) -> Result<Self, ShardsError> {
+    pub(crate) async fn open(
+        stores: &Stores,
+        names: &Names,
+        agreed: Agreed,
+        shard: Shard,
+    ) -> Result<Self, ShardsError> {
         let mut connection = connect::redis_state(stores).await?;
         let key = key(names);
-        let begun = Begun { run: Uuid::new_v4(), digest: digest.to_owned(), shards: shard.of() };
+        let begun = Begun { run: Uuid::new_v4(), agreed };
         let _: () = connection.del(&key).await?;
         let _: () = connection.hset(&key, BEGUN, encode(&begun)).await?;
         let beating = Some(tokio::spawn(beat(connection.clone(), key.clone())));
@@ -100,9 +106,9 @@ impl Meeting {
 
     /// Another shard: waits until the first one has prepared the stores; also returns the names of the run. `waiting` is
     /// told why.
-    pub async fn join(
+    pub(crate) async fn join(
         (stores, names): (&Stores, &Names),
-        digest: &str,
+        agreed: &Agreed,
         shard: Shard,
         waiting: impl Fn(&str),
     ) -> Result<(Self, Names), ShardsError> {
@@ -115,7 +121,7 @@ impl Meeting {
                     let is_alive = seen.as_ref().is_some_and(|(run, last)| *run == begun && *last != heartbeat);
                     if is_alive {
                         let meeting = Self { connection, key: key(&names), shard, begun, beating: None };
-                        meeting.take_place(digest, waiting).await?;
+                        meeting.take_place(agreed, waiting).await?;
                         return Ok((meeting, names));
                     }
                     seen = Some((begun, heartbeat));
@@ -132,9 +138,9 @@ impl Meeting {
     }
 
     /// Joins a run whose first shard lives, and waits until that has prepared the stores.
-    async fn take_place(&self, digest: &str, waiting: impl Fn(&str)) -> Result<(), ShardsError> {
-        if (self.begun.digest.as_str(), self.begun.shards) != (digest, self.shard.of()) {
-            return Err(ShardsError::OtherPlan { shard: self.shard, shards: self.begun.shards });
+    async fn take_place(&self, agreed: &Agreed, waiting: impl Fn(&str)) -> Result<(), ShardsError> {
+        if let Some(difference) = agreed.difference(&self.begun.agreed) {
+            return Err(ShardsError::OtherPlan { shard: self.shard, difference });
         }
         self.claim_place().await?;
         waiting("waiting until the first shard has prepared the stores");

@@ -7,6 +7,7 @@ use super::contents::{Header, Report};
 use super::rates::Rate;
 use crate::measure::{GeneratorHealth, Measurements};
 use crate::plan::Shard;
+use crate::shards::Agreed;
 use crate::verdict::{Findings, Validity, failures, judge, wrong_without_slo};
 
 /// What the report of a shard needs to be merged, besides what every report has.
@@ -40,9 +41,17 @@ pub enum MergeError {
     OtherRun(Shard),
     /// Reports are of several plans, or of another number of shards.
     #[error(
-        "merge the reports: shard {0} drives or judges something else than the others (scenario, seeds or number of shards)"
+        "merge the reports: shard {shard} does not drive or judge the same as shard {first}: {difference}; name the reports of \
+         one run"
     )]
-    OtherPlan(Shard),
+    OtherPlan {
+        /// The shard.
+        shard: Shard,
+        /// The one that it was compared with.
+        first: Shard,
+        /// What differs, with the values of both.
+        difference: String,
+    },
     /// A shard is there twice.
     #[error("merge the reports: shard {0} is there twice; name each report once")]
     Twice(Shard),
@@ -100,17 +109,18 @@ impl Part {
         report.findings.failures.retain(|failure| !own.contains(failure));
         Ok(Self { shard, parts: *parts, report })
     }
+
+    fn agreed(&self) -> Agreed {
+        Agreed::new(&self.report.run.scenario, &self.report.run.digest, self.shard.of())
+    }
 }
 
 fn check(parts: &[Part]) -> Result<(), MergeError> {
     let Some(first) = parts.first() else { return Ok(()) };
-    let of = first.shard.of();
+    let (of, agreed) = (first.shard.of(), first.agreed());
     for part in parts {
-        let is_same = part.report.run.digest == first.report.run.digest
-            && part.report.run.scenario == first.report.run.scenario
-            && part.shard.of() == of;
-        if !is_same {
-            return Err(MergeError::OtherPlan(part.shard));
+        if let Some(difference) = part.agreed().difference(&agreed) {
+            return Err(MergeError::OtherPlan { shard: part.shard, first: first.shard, difference });
         }
         if part.parts.run != first.parts.run {
             return Err(MergeError::OtherRun(part.shard));

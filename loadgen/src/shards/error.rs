@@ -29,14 +29,14 @@ pub enum ShardsError {
     },
     /// The first shard drives something else.
     #[error(
-        "join the run as shard {shard}: the first of {shards} shards drives or judges something else; start all shards with the \
-         same scenario, seeds and number of shards"
+        "join the run as shard {shard}: it does not drive or judge the same as the first shard: {difference}; start all shards with \
+         the same scenario, seeds and number of shards"
     )]
     OtherPlan {
         /// The shard.
         shard: Shard,
-        /// The number of shards of the first one.
-        shards: u32,
+        /// What differs, with the values of both.
+        difference: String,
     },
     /// Another process is the same shard.
     #[error("join the run as shard {0}: another process already is; give every process a number of its own")]

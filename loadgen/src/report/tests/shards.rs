@@ -64,10 +64,13 @@ fn an_invalid_shard_makes_the_run_invalid_and_is_named() {
 fn shards_that_do_not_fit_together_are_refused() {
     let mut other = shard("2/2", RUN);
     other.run.digest = "0".repeat(64);
+    let mut renamed = shard("2/2", RUN);
+    (renamed.run.scenario.name, renamed.run.scenario.seed) = ("mine".to_owned(), 43);
     let first = || shard("1/2", RUN);
     let refused = [
         vec![report(1_000, 0)],
         vec![first(), other],
+        vec![first(), renamed],
         vec![first(), shard("2/3", RUN)],
         vec![first(), shard("2/2", "another")],
         vec![first(), first()],
