@@ -386,3 +386,6 @@ fn measurements(shared: &Shared, kafka: Option<WriteRecorder>) -> Measurements {
     let writes = kafka.into_iter().flat_map(|kafka| [lock(&shared.transactions).clone(), kafka]).collect();
     Measurements { writes, ..lock(&shared.measured).clone() }
 }
+
+#[cfg(test)]
+mod tests;

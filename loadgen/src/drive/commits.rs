@@ -110,8 +110,7 @@ impl Commits {
         let measure = |outcome, waited| {
             let sample =
                 Sample { intended: at, lag, latency: intended.elapsed(), waited, outcome, backing: Backing::NotAsked };
-            self.shared.record_commit(tenant, sample);
-            lock(&self.shared.transactions).record_wait(at, waited);
+            self.shared.record_commit(tenant, sample, self.clock.elapsed());
         };
         let tenant_id = self.shared.plan.population().tenants()[tenant].id;
         let rows = Columns::from_rows(rows);
@@ -133,9 +132,6 @@ impl Commits {
                     if let Some(newest) = newest {
                         self.shared.bounds.committed(tenant, (number, newest), self.clock.elapsed());
                     }
-                    let mut transactions = lock(&self.shared.transactions);
-                    transactions.record(at, false);
-                    transactions.record_answer(at, self.clock.elapsed(), intended.elapsed());
                     return add(&self.shared.counters.committed[tenant], count);
                 }
                 Some(Err(error)) if self.shared.should_log_failure() => {
@@ -149,7 +145,6 @@ impl Commits {
             }
         }
         measure(given_up, waited);
-        lock(&self.shared.transactions).record(at, true);
         add(&self.shared.counters.uncommitted, count);
     }
 

@@ -117,8 +117,20 @@ impl Shared {
         }
     }
 
-    /// Records a transaction of a tenant, whose intended start counts from the first write. The warm-up's are not judged.
-    pub(super) fn record_commit(&self, tenant: usize, sample: Sample) {
+    /// Records a transaction of a tenant that ended `at` after the start of the drive. Its intended start counts from the first
+    /// write; those of the warm-up are not judged.
+    pub(super) fn record_commit(&self, tenant: usize, sample: Sample, at: Duration) {
+        lock(&self.transactions).record_ended(&sample, at);
+        self.judge_commit(tenant, sample);
+    }
+
+    /// Records a transaction of a tenant that no writer could take.
+    pub(super) fn record_held_back_commit(&self, tenant: usize, intended: Duration) {
+        lock(&self.transactions).record(intended, true);
+        self.judge_commit(tenant, Sample::failed(intended));
+    }
+
+    fn judge_commit(&self, tenant: usize, sample: Sample) {
         if let Some(intended) = sample.intended.checked_sub(self.scenario.lead()) {
             self.record_operation(Operation::Commits, tenant, Sample { intended, ..sample });
         }

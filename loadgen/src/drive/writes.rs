@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use sluice_schemas::{Store, concurrency::lock, records::Communication};
+use sluice_schemas::{Store, records::Communication};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -252,8 +252,7 @@ impl<'a> Pacer<'a> {
             self.closed[tenant] += 1;
             let is_queued = self.groups.try_send(Group { at, intended, queued, tenant, number, rows }).is_ok();
             if !is_queued {
-                lock(&self.shared.transactions).record(at, true);
-                self.shared.record_commit(tenant, Sample::failed(at));
+                self.shared.record_held_back_commit(tenant, at);
             }
             let counters = &self.shared.counters;
             add(if is_queued { &counters.communications } else { &counters.writes_held_back }, count);

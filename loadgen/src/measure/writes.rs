@@ -7,6 +7,7 @@ use sluice_schemas::Store;
 
 use super::blocks::Blocks;
 use super::histogram::DurationHistogram;
+use super::sample::{Outcome, Sample};
 
 /// Outcomes of the writes to one store, by their intended starts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -91,6 +92,17 @@ impl WriteRecorder {
         if intended >= self.lead {
             self.answered.record_within(at);
             self.latency.record(latency);
+        }
+    }
+
+    /// Counts a write that ended, `at` after the start of the drive. Only one that was acknowledged has a latency.
+    pub fn record_ended(&mut self, sample: &Sample, at: Duration) {
+        let &Sample { intended, latency, waited, outcome, .. } = sample;
+        let is_acknowledged = outcome == Outcome::Correct;
+        self.record(intended, !is_acknowledged);
+        self.record_wait(intended, waited);
+        if is_acknowledged {
+            self.record_answer(intended, at, latency);
         }
     }
 
