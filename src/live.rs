@@ -208,13 +208,13 @@ fn describe(now: &Progress) -> String {
 
 fn phase(now: &Progress) -> String {
     let (elapsed, length) = (now.elapsed.as_secs(), now.length.as_secs());
-    let phase = match now.phase {
-        Phase::Preparing => "preparing".to_owned(),
-        Phase::WarmUp => format!("warming up, {elapsed} of {length} s"),
-        Phase::Driving => format!("driving, {elapsed} of {length} s"),
-        Phase::Flushing => format!("flushing for {elapsed} s"),
+    let time = match now.phase {
+        Phase::Preparing => String::new(),
+        Phase::WarmUp | Phase::Driving => format!(", {elapsed} of {length} s"),
+        Phase::AwaitingAnswers | Phase::AwaitingEvents => format!(", {elapsed} s"),
     };
-    format!("{phase}, {} in flight, {} held back", counted(now.in_flight, "question"), separated(now.held_back))
+    let phase = now.phase.as_str();
+    format!("{phase}{time}, {} in flight, {} held back", counted(now.in_flight, "question"), separated(now.held_back))
 }
 
 fn describe_writes(now: &Progress) -> String {

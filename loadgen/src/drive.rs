@@ -178,8 +178,9 @@ pub async fn drive(
     let sent = sent?;
     let (monotonic, ended) = (clock.elapsed(), Instant::now());
     let vitals = vitals.finish().await;
-    let finishing = finish(&shared, probes, (commits, checking), watching, stop);
-    let (lost, delays) = with_last_progress(&shared, &Clock::start(stop), progress, finishing).await?;
+    let finishing = finish(&shared, probes, (commits, checking), stop);
+    let watching = watching.map(Watching::finish);
+    let (lost, delays) = with_last_progress(&shared, stop, progress, finishing, watching).await?;
     blocking(move || loops.join()).await;
     let (plan, part) = (sent.is_some().then(|| Arc::clone(&shared.plan)), shared.shard);
     let planned = blocking(move || plan.map_or_else(Totals::default, |plan| plan.all_totals_of(part))).await;
@@ -349,12 +350,11 @@ async fn warm_up_until(
     warmed
 }
 
-/// Waits for everything in flight; returns what was not written, and how late the tasks of the generator ran.
+/// Waits for every answer and acknowledgement; returns what was not written, and how late the tasks of the generator ran.
 async fn finish(
     shared: &Arc<Shared>,
     probes: Running,
     (commits, checking): (Option<JoinHandle<DurationHistogram>>, JoinHandle<()>),
-    watching: Option<Watching>,
     stop: &CancellationToken,
 ) -> Result<(Lost, Delays), DriveError> {
     let loops = probes.ended().await?;
@@ -367,9 +367,6 @@ async fn finish(
     let producing = Arc::clone(shared);
     let flush = move || producing.producer.as_ref().map_or(Ok(()), |producer| producer.flush(flush_timeout));
     let flushed = blocking(flush).await;
-    if let Some(watching) = watching {
-        watching.finish().await;
-    }
     let uncommitted = read(&shared.counters.uncommitted);
     let uncommitted =
         (uncommitted > 0).then(|| format!("write to PostgreSQL: {uncommitted} communications were not committed"));

@@ -94,7 +94,7 @@ fn title_line(view: &View) -> Line<'_> {
         Phase::Preparing => "preparing".to_owned(),
         Phase::WarmUp => format!("warming up, {} of {}", time(elapsed), time(length)),
         Phase::Driving => format!("driving, {} of {}", time(elapsed), time(length)),
-        Phase::Flushing => format!("waiting for the last answers, {}", time(elapsed)),
+        Phase::AwaitingAnswers | Phase::AwaitingEvents => format!("{}, {}", phase.as_str(), time(elapsed)),
     };
     Line::from(vec!["sluice  ".bold(), Span::raw(view.scenario.as_str()), "   ".into(), phase.into()])
 }
@@ -106,7 +106,7 @@ fn progress(now: &Progress) -> LineGauge<'static> {
         Phase::WarmUp | Phase::Driving => {
             format!("{:>3.0} %, {} left ", share * 100.0, clock(left))
         }
-        Phase::Preparing | Phase::Flushing => String::new(),
+        Phase::Preparing | Phase::AwaitingAnswers | Phase::AwaitingEvents => String::new(),
     };
     LineGauge::default()
         .ratio(share)

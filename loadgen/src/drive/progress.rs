@@ -18,8 +18,23 @@ pub enum Phase {
     WarmUp,
     /// Writes and probes run at their intended starts.
     Driving,
-    /// Acknowledgements and answers in flight are awaited.
-    Flushing,
+    /// The answers to questions and writes in flight are awaited.
+    AwaitingAnswers,
+    /// Watched events that are not visible in their store yet are awaited.
+    AwaitingEvents,
+}
+
+impl Phase {
+    /// The phase in words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::WarmUp => "warming up",
+            Self::Driving => "driving",
+            Self::AwaitingAnswers => "waiting for the last answers",
+            Self::AwaitingEvents => "waiting for watched events to become visible",
+        }
+    }
 }
 
 /// A snapshot of a drive.

@@ -195,7 +195,7 @@ impl Shared {
         let length = match phase {
             Phase::WarmUp => self.scenario.warm_up,
             Phase::Driving => self.scenario.duration,
-            Phase::Preparing | Phase::Flushing => Duration::ZERO,
+            Phase::Preparing | Phase::AwaitingAnswers | Phase::AwaitingEvents => Duration::ZERO,
         };
         let tenants = 0..self.plan.population().tenants().len();
         let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sluice_schemas::concurrency::blocking;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::progress::{Phase, Progress};
@@ -34,15 +35,22 @@ pub(super) async fn with_progress<T>(
     }
 }
 
-/// Publishes snapshots while `finishing` runs, and one of everything after it.
+/// Publishes snapshots while `finishing` awaits the last answers and `watching`, if anything is watched, the last events, and
+/// one of everything after that.
 pub(super) async fn with_last_progress<T>(
     shared: &Arc<Shared>,
-    clock: &Clock,
+    stop: &CancellationToken,
     progress: &watch::Sender<Arc<Progress>>,
     finishing: impl Future<Output = T>,
+    watching: Option<impl Future<Output = ()>>,
 ) -> T {
-    let finished = with_progress(shared, clock, (Phase::Flushing, progress), finishing).await;
-    publish(shared, Phase::Flushing, clock.elapsed(), progress).await;
+    let (mut phase, mut clock) = (Phase::AwaitingAnswers, Clock::start(stop));
+    let finished = with_progress(shared, &clock, (phase, progress), finishing).await;
+    if let Some(watching) = watching {
+        (phase, clock) = (Phase::AwaitingEvents, Clock::start(stop));
+        with_progress(shared, &clock, (phase, progress), watching).await;
+    }
+    publish(shared, phase, clock.elapsed(), progress).await;
     finished
 }
 

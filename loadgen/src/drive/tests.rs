@@ -1,4 +1,4 @@
-//! The recording of the writes of a drive, without stores.
+//! The phases of a drive and the recording of its writes, without stores.
 
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
@@ -37,4 +37,20 @@ async fn the_latency_of_a_commit_is_the_same_in_its_slo_and_in_the_writes() {
     let judged = Latency::from(&slo.measured().latency);
     assert_eq!(judged, Latency::from(lock(&shared.transactions).latency()));
     assert_eq!(judged.p50_us.map(|us| us / 1_000), Some(77));
+}
+
+#[tokio::test]
+async fn a_drive_waits_for_answers_and_only_then_for_watched_events() {
+    let (shared, stop) = (shared().await, CancellationToken::new());
+    let (progress, receiver) = watch::channel(Arc::default());
+    let until = |phase| {
+        let mut receiver: watch::Receiver<Arc<Progress>> = receiver.clone();
+        async move { drop(receiver.wait_for(|now| now.phase == phase).await.unwrap()) }
+    };
+    let nothing_watched = None::<std::future::Ready<()>>;
+    with_last_progress(&shared, &stop, &progress, until(Phase::AwaitingAnswers), nothing_watched).await;
+    assert_eq!(receiver.borrow().phase, Phase::AwaitingAnswers);
+    let watching = Some(until(Phase::AwaitingEvents));
+    with_last_progress(&shared, &stop, &progress, until(Phase::AwaitingAnswers), watching).await;
+    assert_eq!(receiver.borrow().phase, Phase::AwaitingEvents);
 }
