@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use ratatui::crossterm::terminal;
 
-pub(crate) use cover::{cover, is_available, is_dumb, uncover, uncover_on_panic};
+pub(crate) use cover::{MIN_SIZE, cover, is_available, is_dumb, uncover, uncover_on_panic};
 
 /// Writes a result to standard output.
 pub(crate) fn print(text: &str) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! The view of a drive on the whole terminal: what is offered and achieved, latencies, and the verdict so far. It is a pure
 //! function of the last two snapshots, and fits 80 columns and 24 rows; smaller terminals show less of it, and no number in
-//! part.
+//! part. A terminal that is too small for that shows one line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
     style::{Color, Style, Stylize},
-    text::{Line, Span},
-    widgets::{LineGauge, Table},
+    text::Line,
+    widgets::{LineGauge, Paragraph, Table, Wrap},
 };
 use sluice_loadgen::{
     drive::{Phase, Progress},
@@ -22,7 +22,8 @@ use sluice_loadgen::{
 };
 
 use super::pace::clock;
-use super::table::{Cells, Column, row, table};
+use super::table::{Cells, Column, cut, row, table};
+use crate::screen::MIN_SIZE;
 
 /// What the view shows.
 #[derive(Debug, Default)]
@@ -66,16 +67,20 @@ const LEAST_OBJECTIVES: usize = 4;
 
 /// Draws the view.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
+    let area = frame.area();
+    if area.width < MIN_SIZE.0 || area.height < MIN_SIZE.1 {
+        return frame.render_widget(too_small(&view.now), area);
+    }
     let stores = view.now.offered.values().filter(|offered| **offered > 0).count() as u16;
     let questions = stores.max(1) + 1;
     // The verdicts so far need the room first.
-    let room = frame.area().height.saturating_sub(OTHER_ROWS + questions);
+    let room = area.height.saturating_sub(OTHER_ROWS + questions);
     let shows_writes = !view.now.is_read_only && room >= WRITES_ROWS + 1 + objectives_rows(&view.now);
     let writes = if shows_writes { WRITES_ROWS } else { 0 };
     let rows = [1, 1, 1, questions, writes.min(1), writes, 1].map(Constraint::Length);
     let [title, gauge, _, questions, _, writes, _, slos, generator] =
-        Layout::vertical(rows.into_iter().chain([Constraint::Fill(1), Constraint::Length(1)])).areas(frame.area());
-    frame.render_widget(title_line(view), title);
+        Layout::vertical(rows.into_iter().chain([Constraint::Fill(1), Constraint::Length(1)])).areas(area);
+    frame.render_widget(title_line(view, title.width), title);
     frame.render_widget(progress(&view.now), gauge);
     frame.render_widget(by_store(view, questions.width), questions);
     frame.render_widget(by_kind(view, writes.width), writes);
@@ -87,16 +92,34 @@ fn objectives_rows(now: &Progress) -> u16 {
     (now.slos.len() + 1).min(LEAST_OBJECTIVES) as u16
 }
 
-fn title_line(view: &View) -> Line<'_> {
-    let Progress { phase, elapsed, length, .. } = &*view.now;
-    let time = |time: &Duration| clock(Duration::from_secs(time.as_secs()));
-    let phase = match phase {
-        Phase::Preparing => "preparing".to_owned(),
-        Phase::WarmUp => format!("warming up, {} of {}", time(elapsed), time(length)),
-        Phase::Driving => format!("driving, {} of {}", time(elapsed), time(length)),
-        Phase::AwaitingAnswers | Phase::AwaitingEvents => format!("{}, {}", phase.as_str(), time(elapsed)),
-    };
-    Line::from(vec!["sluice  ".bold(), Span::raw(view.scenario.as_str()), "   ".into(), phase.into()])
+/// What a terminal shows that no view fits.
+fn too_small(now: &Progress) -> Paragraph<'static> {
+    let (columns, rows) = MIN_SIZE;
+    let text = format!("terminal too small (needs {columns}x{rows}); {}", phase(now));
+    Paragraph::new(text).wrap(Wrap { trim: true })
+}
+
+fn title_line(view: &View, width: u16) -> Line<'static> {
+    let (program, gap, phase) = ("sluice  ", "   ", phase(&view.now));
+    let rest: usize = [program, gap, &phase].map(|text| text.chars().count()).iter().sum();
+    let room = usize::from(width).saturating_sub(rest);
+    if room == 0 {
+        // The time must not be cut.
+        return Line::from(phase);
+    }
+    let scenario = cut(&view.scenario, room);
+    Line::from(vec![program.bold(), scenario.into(), gap.into(), phase.into()])
+}
+
+/// The phase and its time.
+fn phase(now: &Progress) -> String {
+    let time = |time: Duration| clock(Duration::from_secs(time.as_secs()));
+    let name = now.phase.as_str();
+    match now.phase {
+        Phase::Preparing => name.to_owned(),
+        Phase::WarmUp | Phase::Driving => format!("{name}, {} of {}", time(now.elapsed), time(now.length)),
+        Phase::AwaitingAnswers | Phase::AwaitingEvents => format!("{name}, {}", time(now.elapsed)),
+    }
 }
 
 fn progress(now: &Progress) -> LineGauge<'static> {
@@ -139,16 +162,15 @@ fn by_store(view: &View, width: u16) -> Table<'static> {
         row(store.as_str().to_owned(), cells, &[])
     };
     let columns = [
-        Column::always("questions to", 14),
-        Column::wide("offered/s", 10),
-        Column::always("answered/s", 11),
-        Column::always("waiting", 8),
-        Column::wide("p50", 9),
-        Column::always("p95", 9),
-        Column::always("p99", 9),
+        Column::wide("offered/s", 9),
+        Column::always("answered/s", 10),
+        Column::always("waiting", 9),
+        Column::wide("p50", 7),
+        Column::always("p95", 7),
+        Column::always("p99", 7),
         Column::always("failed", 8),
     ];
-    table(&columns, asked.map(row).collect(), width)
+    table("questions to", &columns, asked.map(row).collect(), width)
 }
 
 fn answered_by(progress: &Progress, store: Store) -> u64 {
@@ -167,15 +189,14 @@ fn by_kind(view: &View, width: u16) -> Table<'static> {
     let postgres =
         postgres.into_iter().chain(rest(sent.communications, acknowledged.communications)).chain(["-".to_owned()]);
     let columns = [
-        Column::always("writes to", 14),
-        Column::wide("sent/s", 10),
-        Column::always("written/s", 11),
-        Column::always("waiting", 8),
-        Column::always("written", 12),
-        Column::always("not yet landed", 15),
+        Column::wide("sent/s", 9),
+        Column::always("written/s", 10),
+        Column::always("waiting", 9),
+        Column::always("written", 11),
+        Column::always("not yet landed", 14),
     ];
     let rows = vec![row("kafka".to_owned(), kafka, &[]), row("postgres".to_owned(), postgres, &[])];
-    table(&columns, rows, width)
+    table("writes to", &columns, rows, width)
 }
 
 /// The SLOs; if they don't fit, those that are not met come first.
@@ -192,16 +213,15 @@ fn objectives(now: &Progress, area: Rect) -> Table<'static> {
         rows.push(vec![Line::from(format!("… and {} more", hidden + 1)).dim()]);
     }
     let columns = [
-        Column::always("objective", 19),
-        Column::always("limit", 8),
-        Column::wide("p50", 9),
-        Column::always("p95", 9),
-        Column::wide("p99", 9),
+        Column::always("limit", 6),
+        Column::wide("p50", 7),
+        Column::always("p95", 7),
+        Column::wide("p99", 7),
         Column::always("over", 8),
         Column::wide("allowed", 8),
-        Column::always("so far", 10),
+        Column::always("so far", 9),
     ];
-    table(&columns, rows, area.width)
+    table("objective", &columns, rows, area.width)
 }
 
 fn urgency(verdict: Verdict) -> u8 {
@@ -365,6 +385,47 @@ mod tests {
     #[test]
     fn a_drive_that_has_measured_nothing_shows_dashes() {
         insta::assert_snapshot!(drawn(&View { scenario: "smoke".to_owned(), ..View::default() }, 80, 14));
+    }
+
+    /// Objectives with the longest names and numbers.
+    fn crowded() -> View {
+        let mut view = driving();
+        let now = Arc::make_mut(&mut view.now);
+        view.scenario = "s".repeat(40);
+        (now.phase, now.length) = (Phase::AwaitingEvents, Duration::ZERO);
+        now.offered.values_mut().for_each(|offered| *offered = 12_345_678);
+        for one in &mut now.slos {
+            one.slo.name = format!("{}-{}", one.slo.name, "n".repeat(39 - one.slo.name.len()));
+            one.latency.p95_us = Some(9_999_000);
+            (one.counts.samples, one.counts.exceedances) = (1_000_000, 229);
+            one.test.allowed = 0.000_229;
+        }
+        view
+    }
+
+    #[test]
+    fn long_names_are_cut_and_columns_never_touch() {
+        insta::assert_snapshot!(drawn(&crowded(), 80, 24));
+        insta::assert_snapshot!(drawn(&crowded(), 60, 14));
+    }
+
+    #[test]
+    fn a_terminal_that_is_too_small_shows_one_line() {
+        for (columns, rows) in [(59, 24), (200, 13)] {
+            let drawn = drawn(&driving(), columns, rows);
+            let lines: Vec<_> = drawn.lines().map(|line| line.trim_matches(['"', ' '])).collect();
+            assert_eq!(lines[0], "terminal too small (needs 60x14); driving, 0:41 of 1:15");
+            assert!(lines[1..].iter().all(|line| line.is_empty()), "{drawn}");
+        }
+    }
+
+    #[test]
+    fn the_title_names_each_phase() {
+        for phase in [Phase::AwaitingAnswers, Phase::AwaitingEvents] {
+            let mut view = driving();
+            Arc::make_mut(&mut view.now).phase = phase;
+            assert!(drawn(&view, 80, 24).contains(&format!("   {}, 0:41", phase.as_str())));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use ratatui::crossterm::{
 /// Notes that are kept; older ones are dropped, since a log may be long.
 const MAX_NOTES: usize = 1_000;
 /// Columns and rows below which no view fits.
-const MIN_SIZE: (u16, u16) = (60, 14);
+pub(crate) const MIN_SIZE: (u16, u16) = (60, 14);
 
 /// The terminal while it is taken over.
 struct Covered {
