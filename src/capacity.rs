@@ -179,7 +179,7 @@ async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> (Vec<SearchR
 /// Writes the tables to the terminal, and the report as JSON and as a page into its folder.
 fn publish(report: &CapacityReport, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
-    let shown = screen::print(&report.table(screen::width()));
+    let shown = screen::print(&report.table());
     let page = folder.join("capacity.html");
     files::write(&folder.join("capacity.json"), &report.json()?)?;
     files::write(&page, &report.html())?;

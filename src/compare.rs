@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<Exit, Failure> {
     let [a, b] = [&options.a, &options.b].map(|side| read_side(side).or_exit(Exit::Usage));
     let comparison = compare::compare(&a?, &b?, options.margin).or_exit(Exit::Usage)?;
     let text = match options.format {
-        Form::Table => comparison.table(options.output.is_none().then(screen::width).flatten()),
+        Form::Table => comparison.table(),
         Form::Json => serde_json::to_string_pretty(&comparison)?,
         Form::Markdown => comparison.markdown(),
     };

@@ -19,7 +19,7 @@ pub(crate) async fn run(options: ShardOptions, settings: Settings) -> Result<Exi
     run.end().await;
     let (driven, has_failed) = driven.map_err(trial_failure)?;
     let rates = report::rates(&driven, None);
-    screen::print(&report::drive_tables(&scenario, &driven.measured, &rates, screen::width()))?;
+    screen::print(&report::drive_tables(&scenario, &driven.measured, &rates))?;
     screen::note(&format!(
         "the records are on Kafka; `sluice ingest --port-base {base} --namespace {namespace}` moves them into their tables"
     ));

@@ -68,10 +68,10 @@ enum Form {
 }
 
 impl Form {
-    /// The form; tables fit a terminal of `width` columns.
-    fn format(self, width: Option<u16>) -> Format {
+    /// The form.
+    fn format(self) -> Format {
         match self {
-            Self::Table => Format::Table { width },
+            Self::Table => Format::Table,
             Self::Json => Format::Json,
             Self::Html => Format::Html,
             Self::Junit => Format::Junit,
@@ -87,8 +87,7 @@ pub(crate) fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure> {
         Verb::Show(show) => {
             let newest = || report::newest(&settings.verify.runs);
             let path = show.path.map_or_else(newest, Ok).or_exit(Exit::Usage)?;
-            let width = show.output.is_none().then(screen::width).flatten();
-            let text = report::read(&path).or_exit(Exit::Usage)?.render(show.format.format(width))?;
+            let text = report::read(&path).or_exit(Exit::Usage)?.render(show.format.format())?;
             match show.output {
                 Some(file) => write_output(&file, &text).or_exit(Exit::Usage)?,
                 None => screen::print(&text)?,
@@ -113,7 +112,7 @@ fn merge(options: &Merge, settings: &Settings) -> Result<Exit, Failure> {
         std::fs::create_dir_all(&settings.verify.runs).or_exit(Exit::Usage)?;
         run::create_report_folder(&settings.verify.runs).or_exit(Exit::Usage)?
     };
-    screen::print(&merged.table(screen::width()))?;
+    screen::print(&merged.table())?;
     let page = write_all(&merged, &folder)?;
     screen::print(&format!("report: {}", page.display()))?;
     Ok(exit(merged.verdict))

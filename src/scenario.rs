@@ -30,7 +30,7 @@ pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
             let Chosen { scenario, warning } = scenarios::choose(choice, None).or_exit(Exit::Usage)?;
             warn(warning);
             let past = report::past(&settings.verify.runs, &scenario);
-            screen::print(&report::explain(&scenario, &past, screen::width()))?;
+            screen::print(&report::explain(&scenario, &past))?;
             Ok(Exit::Pass)
         }
         Verb::List => {

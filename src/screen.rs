@@ -5,9 +5,7 @@
 
 mod cover;
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
-
-use ratatui::crossterm::terminal;
+use std::io::{self, ErrorKind, Write};
 
 pub(crate) use cover::{MIN_SIZE, cover, is_available, is_dumb, uncover, uncover_on_panic};
 
@@ -19,12 +17,6 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The columns of the terminal that results go to; nothing if they go to a file or a pipe.
-pub(crate) fn width() -> Option<u16> {
-    let (columns, _) = io::stdout().is_terminal().then(|| terminal::size().ok()).flatten()?;
-    Some(columns).filter(|&columns| columns > 0)
 }
 
 /// Writes a note to standard error, or keeps it until a view gives the terminal back; a failure to write is ignored.

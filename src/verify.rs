@@ -108,7 +108,7 @@ async fn judge(
 /// Compares the run with earlier ones, shows that and writes it into the run's folder.
 fn compare_with(baseline: &[Report], report: &Report, margin: f64, folder: &Path) -> anyhow::Result<Comparison> {
     let comparison = compare::compare(baseline, std::slice::from_ref(report), margin)?;
-    screen::print(&format!("\nCompared with the baseline (A)\n{}", comparison.table(screen::width())))?;
+    screen::print(&format!("\nCompared with the baseline (A)\n{}", comparison.table()))?;
     files::write(&folder.join("comparison.json"), &serde_json::to_string_pretty(&comparison)?)?;
     files::write(&folder.join("comparison.md"), &comparison.markdown())?;
     Ok(comparison)
@@ -235,7 +235,7 @@ fn disk_full(run: &Run) -> Option<String> {
 /// Writes the tables to the terminal, and every form of the report into its folder.
 fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
-    let shown = screen::print(&report.table(screen::width()));
+    let shown = screen::print(&report.table());
     let page = report_files::write_all(report, folder)?;
     shown?;
     Ok(screen::print(&format!("report: {}", page.display()))?)

@@ -150,9 +150,9 @@ impl CapacityReport {
         serde_json::to_string_pretty(self)
     }
 
-    /// The tables for a terminal of `width` columns, if they are to fit one.
-    pub fn table(&self, width: Option<u16>) -> String {
-        super::table::render(self, width)
+    /// The tables, at most 80 columns wide.
+    pub fn table(&self) -> String {
+        super::table::render(self)
     }
 
     /// The page.

@@ -11,8 +11,8 @@ use crate::report::fit::fit;
 use crate::report::table::{table, trim};
 use crate::report::wording::millis;
 
-/// All tables, and the conclusion as the last lines.
-pub(super) fn render(report: &CapacityReport, width: Option<u16>) -> String {
+/// All tables, of at most 80 columns, and the conclusion as the last lines.
+pub(super) fn render(report: &CapacityReport) -> String {
     let run = &report.run;
     let (hold, confirm) = report.hold;
     let mut parts = vec![format!(
@@ -20,9 +20,9 @@ pub(super) fn render(report: &CapacityReport, width: Option<u16>) -> String {
         run.scenario.name, run.scenario.description
     )];
     parts.extend(
-        report.searches.iter().map(|search| format!("Steps of {}\n{}", search.subject, fit(steps(search), width))),
+        report.searches.iter().map(|search| format!("Steps of {}\n{}", search.subject, fit(&steps(search), 1))),
     );
-    parts.push(format!("Capacity\n{}", fit(summary(report), width)));
+    parts.push(format!("Capacity\n{}", fit(&summary(report), 1)));
     parts.push(report.searches.iter().flat_map(|search| sentences(report, search)).collect::<Vec<_>>().join("\n"));
     trim(&parts.join("\n\n"))
 }

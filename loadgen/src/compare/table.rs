@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
 use super::comparison::{Compared, Comparison, Outcome};
 use super::judged::Change;
@@ -17,12 +17,12 @@ pub(super) const HEADER: [&str; 7] = ["question or SLO", "quantity", "A", "B", "
 pub(super) const DIFFERENCES: [&str; 3] = ["what differs", "A", "B"];
 
 impl Comparison {
-    /// Tables for a terminal of `width` columns, if they are to fit one; the verdict is the last line.
-    pub fn table(&self, width: Option<u16>) -> String {
-        let mut parts = vec![self.title(), text(&HEADER, &[2, 3, 4, 5], self.compared.iter().map(cells), width)];
+    /// Tables of at most 80 columns; the verdict is the last line.
+    pub fn table(&self) -> String {
+        let mut parts = vec![self.title(), text(&HEADER, &[2, 3, 4, 5], self.compared.iter().map(cells), 2)];
         if !self.differences.is_empty() {
             let rows = self.differences.iter().map(|one| vec![one.what.clone(), one.a.clone(), one.b.clone()]);
-            parts.push(text(&DIFFERENCES, &[], rows, width));
+            parts.push(text(&DIFFERENCES, &[], rows, 1));
         }
         parts.extend(Some(self.notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>().join("\n")));
         parts.extend(Some(self.failures.iter().map(|why| format!("failed: {why}")).collect::<Vec<_>>().join("\n")));
@@ -72,10 +72,19 @@ impl Compared {
     }
 
     fn change_of(&self, effect: f64) -> String {
+        format!("{} {}", self.points(effect), self.unit())
+    }
+
+    /// A change without its unit.
+    fn points(&self, effect: f64) -> String {
         match self.quantity {
-            Quantity::Exceeding => format!("{:+.2} points", effect * 100.0),
-            _ => format!("{:+.1} %", effect.exp_m1() * 100.0),
+            Quantity::Exceeding => format!("{:+.2}", effect * 100.0),
+            _ => format!("{:+.1}", effect.exp_m1() * 100.0),
         }
+    }
+
+    fn unit(&self) -> &'static str {
+        if self.quantity == Quantity::Exceeding { "points" } else { "%" }
     }
 
     fn value(&self, value: f64) -> String {
@@ -96,7 +105,7 @@ fn listed(mut names: Vec<String>) -> String {
 
 /// One row of the table of changes.
 pub(super) fn cells(one: &Compared) -> Vec<String> {
-    let interval = format!("{} to {}", one.change_of(one.effect.low), one.change_of(one.effect.high));
+    let interval = format!("{} to {}", one.points(one.effect.low), one.change_of(one.effect.high));
     let verdict = one.change.map_or("-", word);
     let [a, b] = [one.a, one.b].map(|value| one.value(value));
     vec![one.subject.clone(), one.quantity.as_str().to_owned(), a, b, one.estimate(), interval, verdict.to_owned()]
@@ -111,10 +120,13 @@ fn word(change: Change) -> &'static str {
     }
 }
 
-/// A table without borders; the columns in `numbers` are right-aligned.
-fn text(header: &[&str], numbers: &[usize], rows: impl Iterator<Item = Vec<String>>, width: Option<u16>) -> String {
+/// A table without borders; the columns in `numbers` are right-aligned, and the first `keys` name a row.
+fn text(header: &[&str], numbers: &[usize], rows: impl Iterator<Item = Vec<String>>, keys: usize) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    table
+        .load_preset(presets::NOTHING)
+        .set_style(TableComponent::VerticalLines, ' ')
+        .set_header(header.iter().copied());
     for column in numbers {
         if let Some(column) = table.column_mut(*column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -122,7 +134,7 @@ fn text(header: &[&str], numbers: &[usize], rows: impl Iterator<Item = Vec<Strin
     }
     table.add_rows(rows);
     let mut text = String::new();
-    for line in fit(table, width).lines() {
+    for line in fit(&table, keys).lines() {
         writeln!(text, "{}", line.trim_end()).expect("a String takes every line");
     }
     text.trim_end().to_owned()

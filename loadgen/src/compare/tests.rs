@@ -56,7 +56,8 @@ fn a_slower_question_is_worse_and_the_others_are_not() {
     }
     let comparison = compare(&side(BEFORE, 20.0), &after, 0.1).unwrap();
     assert_eq!(comparison.outcome, Outcome::Worse);
-    insta::assert_snapshot!(comparison.table(None));
+    assert!(comparison.table().lines().all(|line| line.chars().count() <= 80), "{}", comparison.table());
+    insta::assert_snapshot!(comparison.table());
     insta::assert_snapshot!(comparison.markdown());
     let json = serde_json::to_value(&comparison).unwrap();
     let first = &json["compared"][3];
@@ -77,7 +78,7 @@ fn equal_runs_are_no_worse_and_single_ones_say_what_is_not_known() {
             .iter()
             .any(|note| note.contains("the noise between runs is not known: a standard deviation of 5 %"))
     );
-    assert!(single.table(None).contains("\n\nnote: each side has a single run"));
+    assert!(single.table().contains("\n\nnote: each side has a single run"));
     let one_side = compare(&before, &after[..1], 0.1).unwrap();
     assert_eq!((one_side.noise, one_side.outcome), (Noise::OneSide, Outcome::NoWorse));
 }

@@ -4,7 +4,7 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
 use super::*;
-use crate::measure::{Outcome, Sample};
+use crate::measure::{Backing, Outcome, Sample};
 use crate::plan::Plan;
 use crate::population::Population;
 use crate::verdict::Latency;
@@ -29,7 +29,7 @@ async fn the_latency_of_a_commit_is_the_same_in_its_slo_and_in_the_writes() {
         let (lag, waited, outcome) = (Duration::ZERO, Duration::ZERO, Outcome::Correct);
         // The transaction is recorded a moment after it ended.
         let at = intended + latency + Duration::from_millis(5);
-        shared.record_commit(0, Sample { intended, lag, latency, waited, outcome }, at);
+        shared.record_commit(0, Sample { intended, lag, latency, waited, outcome, backing: Backing::NotAsked }, at);
     }
     let measured = measurements(&shared, Some(WriteRecorder::new(Store::Kafka, shared.scenario.duration)));
     assert!(measured.writes.is_empty(), "nothing is written without a producer");

@@ -16,22 +16,17 @@ use crate::question::Question;
 use crate::scenario::{Scenario, Undecided, brief_duration, exact_duration};
 use crate::verdict::{Behavior, Forecast, forecast, warnings};
 
-/// Explains a scenario, for a terminal of `width` columns. The events and the interactions of millions of communications are
-/// estimated from some of them, so that it takes seconds at most.
-pub fn explain(scenario: &Scenario, past: &Past, width: Option<u16>) -> String {
+/// Explains a scenario, in tables of at most 80 columns. The events and the interactions of millions of communications are estimated
+/// from some of them, so that it takes seconds at most.
+pub fn explain(scenario: &Scenario, past: &Past) -> String {
     let population = Population::uncounted(scenario);
     let plan = Plan::new(scenario, &population);
     let happens = if scenario.describes_population { steps(scenario, &plan) } else { steps_of_questions(scenario) };
     let mut parts = vec![
         format!("{}: {}", scenario.name, scenario.description),
         format!("What happens\n{happens}"),
-        format!("Questions\n{}{}", fit(questions(scenario, &plan), width), live_share(scenario, &plan)),
-        format!(
-            "What can be decided\n{}\n{}{}",
-            fit(decisions(scenario, past), width),
-            basis(past),
-            undecided(scenario)
-        ),
+        format!("Questions\n{}{}", fit(&questions(scenario, &plan), 1), live_share(scenario, &plan)),
+        decisions(scenario, past),
     ];
     parts.extend(
         Some(warnings(scenario, &past.slos)).filter(|warnings| !warnings.is_empty()).map(|warnings| {
@@ -103,13 +98,12 @@ fn judges(scenario: &Scenario, question: Question, users: Option<&str>) -> Strin
     if names.is_empty() { UNKNOWN.to_owned() } else { names.join(", ") }
 }
 
-fn decisions(scenario: &Scenario, past: &Past) -> Table {
-    let header = ["SLO", "objective", "planned", "effective", "needed", "decided after", "excludes stalls", "expected"];
-    let mut table = table(&header, 1);
+fn decisions(scenario: &Scenario, past: &Past) -> String {
+    let header = ["SLO", "objective", "planned", "effective", "needed", "decided after", "excludes stalls"];
+    let (mut decided, mut verdicts) = (table(&header, 0), table(&["SLO", "expected"], 1));
     for slo in &scenario.slos {
         let forecast = forecast(scenario, slo, past.slos.get(&slo.name).copied());
-        let expected = expected(&forecast, slo.within, scenario.judged_over(slo));
-        table.add_row(vec![
+        decided.add_row(vec![
             slo.name.clone(),
             objective(slo),
             separated(forecast.samples),
@@ -117,10 +111,11 @@ fn decisions(scenario: &Scenario, past: &Past) -> Table {
             forecast.needed.map_or_else(|| UNKNOWN.to_owned(), separated),
             forecast.time_to_decision.map_or_else(|| "never".to_owned(), brief_duration),
             brief_duration(forecast.excludes_at_best.stall),
-            expected,
         ]);
+        verdicts.add_row([slo.name.clone(), expected(&forecast, slo.within, scenario.judged_over(slo))]);
     }
-    table
+    let [decided, verdicts] = [decided, verdicts].map(|table| fit(&table, 1));
+    format!("What can be decided\n{decided}\n\nWhat to expect\n{verdicts}\n{}{}", basis(past), undecided(scenario))
 }
 
 /// The verdict that the run will probably give, and on what that is based.

@@ -1,32 +1,61 @@
-//! Fits a table into a terminal: long texts wrap within their cell, words and numbers never break, and columns of zeros are
-//! left out if there is no other way. It never reads the terminal's size.
+//! Fits a table into 80 columns, whatever the terminal, so that a result is the same on a terminal, in a file and in a log:
+//! long texts wrap within their cell, numbers never break, columns of zeros are left out and named where there is no room,
+//! and a table that is still too wide becomes several. It never reads the terminal's size.
 
 use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, Width};
 
+/// Columns of a terminal that every table fits.
+pub(crate) const WIDTH: u16 = 80;
 /// Cells up to this many characters are numbers with their units, and don't wrap.
-const SHORT: usize = 12;
-/// Blanks beside the text of a cell.
-const PADDING: usize = 2;
+const SHORT: usize = 11;
+/// A word up to this many characters doesn't break.
+const WORD: usize = 24;
+/// Blanks between two columns: the padding of a cell, and the place of a vertical line.
+const GAP: usize = 2;
+/// The room for columns with their gaps: after the last one is none.
+const ROOM: usize = WIDTH as usize + 1;
 
-/// The table, at most `width` columns wide if its words allow that, or as wide as its texts. If the words don't, it has no
-/// columns of zeros, and a line below it names them.
-pub(crate) fn fit(mut table: Table, width: Option<u16>) -> String {
-    let Some(width) = width else { return table.to_string() };
-    let least: Vec<usize> = (0..table.column_count()).map(|column| least_width(&table, column) + PADDING).collect();
-    let is_too_wide = least.iter().sum::<usize>() > usize::from(width);
-    let zeros: Vec<usize> = (0..least.len()).filter(|&column| is_too_wide && has_only_zeros(&table, column)).collect();
-    for (index, (column, least)) in table.column_iter_mut().zip(least).enumerate() {
-        let least = u16::try_from(least).unwrap_or(u16::MAX);
-        let shown = ColumnConstraint::LowerBoundary(Width::Fixed(least));
-        column.set_constraint(if zeros.contains(&index) { ColumnConstraint::Hidden } else { shown });
-    }
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+/// The table, at most [`WIDTH`] columns wide. The first `keys` columns name a row: each of several tables repeats them.
+pub(crate) fn fit(table: &Table, keys: usize) -> String {
+    let least: Vec<usize> = (0..table.column_iter().count()).map(|column| least_width(table, column) + GAP).collect();
+    let is_too_wide = least.iter().sum::<usize>() > ROOM;
+    let is_zero = |column: &usize| is_too_wide && *column >= keys && has_only_zeros(table, *column);
+    let (zeros, shown): (Vec<usize>, Vec<usize>) = (0..least.len()).partition(is_zero);
+    let (keys, others) = shown.split_at(keys);
+    let parts = parts(&least, keys, others).into_iter().map(|others| part(table, &least, &[keys, others].concat()));
+    let text = parts.collect::<Vec<_>>().join("\n\n");
     if zeros.is_empty() {
-        return table.to_string();
+        return text;
     }
     let header = table.header().into_iter().flat_map(|header| header.cell_iter().map(Cell::content));
     let named = header.enumerate().filter(|(index, _)| zeros.contains(index)).map(|(_, name)| name);
-    format!("{table}\nnot shown, since all are 0: {}", named.collect::<Vec<_>>().join(", "))
+    format!("{text}\nnot shown, since all are 0: {}", named.collect::<Vec<_>>().join(", "))
+}
+
+/// The columns besides `keys` of each table: as many as fit.
+fn parts<'a>(least: &[usize], keys: &[usize], others: &'a [usize]) -> Vec<&'a [usize]> {
+    let width = |columns: &[usize]| columns.iter().map(|&column| least[column]).sum::<usize>();
+    let room = ROOM.saturating_sub(width(keys));
+    let (mut parts, mut rest) = (Vec::new(), others);
+    while width(rest) > room && rest.len() > 1 {
+        let fitting = (1..rest.len()).rev().find(|&count| width(&rest[..count]) <= room).unwrap_or(1);
+        let (part, others) = rest.split_at(fitting);
+        parts.push(part);
+        rest = others;
+    }
+    parts.push(rest);
+    parts
+}
+
+/// A table of some of the columns.
+fn part(table: &Table, least: &[usize], shown: &[usize]) -> String {
+    let mut part = table.clone();
+    for (index, (column, &least)) in part.column_iter_mut().zip(least).enumerate() {
+        let least = ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(least - 1).unwrap_or(WIDTH)));
+        column.set_padding((0, 1));
+        column.set_constraint(if shown.contains(&index) { least } else { ColumnConstraint::Hidden });
+    }
+    part.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH).to_string()
 }
 
 fn has_only_zeros(table: &Table, column: usize) -> bool {
@@ -35,7 +64,7 @@ fn has_only_zeros(table: &Table, column: usize) -> bool {
 
 /// The characters of a column's longest part that must not wrap.
 fn least_width(table: &Table, column: usize) -> usize {
-    let longest_word = |text: &str| text.split(' ').map(|word| word.chars().count()).max().unwrap_or(0);
+    let longest_word = |text: &str| text.split(' ').map(|word| word.chars().count()).max().unwrap_or(0).min(WORD);
     let cells = table.column_cells_iter(column).flatten().map(|cell| {
         let text = cell.content();
         let length = text.chars().count();
@@ -48,56 +77,71 @@ fn least_width(table: &Table, column: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::super::table::table;
-    use super::fit;
+    use super::{WIDTH, fit};
 
-    fn example(width: Option<u16>) -> String {
-        let mut table = table(&["records", "landed after", "objective", "verdict"], 1);
-        table.add_row(["communication-events of a tenant", "1,234,567", "95 % within 100 ms", "INCONCLUSIVE"]);
-        fit(table, width)
+    fn fitted(header: &[&str], rows: &[&[&str]], keys: usize) -> String {
+        let mut table = table(header, 1);
+        table.add_rows(rows.iter().map(|row| row.iter().copied()));
+        let text = fit(&table, keys);
+        assert!(text.lines().all(|line| line.chars().count() <= usize::from(WIDTH)), "{text}");
+        text
     }
 
     #[test]
     fn texts_wrap_and_words_and_numbers_do_not() {
-        insta::assert_snapshot!(example(Some(66)), @r"
-        ──────────────────────────────────────────────────────────────────
-         records                landed after     objective   verdict      
-        ══════════════════════════════════════════════════════════════════
-         communication-events      1,234,567   95 % within   INCONCLUSIVE 
-         of a tenant                                100 ms                
-        ──────────────────────────────────────────────────────────────────
+        let header = ["records", "landed after", "objective", "samples", "verdict"];
+        let row = ["communication-events of a tenant", "1,234,567", "95 % within 100 ms", "10,000,000", "INCONCLUSIVE"];
+        insta::assert_snapshot!(fitted(&header, &[&row], 1), @r"
+        ────────────────────────────────────────────────────────────────────────────────
+        records               landed after          objective     samples  verdict      
+        ════════════════════════════════════════════════════════════════════════════════
+        communication-events     1,234,567    95 % within 100  10,000,000  INCONCLUSIVE 
+        of a tenant                                        ms                           
+        ────────────────────────────────────────────────────────────────────────────────
         ");
     }
 
     #[test]
     fn columns_of_zeros_are_left_out_where_there_is_no_other_way() {
-        let example = |width| {
-            let mut table = table(&["store", "produced", "missing", "duplicate", "balance"], 1);
-            table.add_row(["Elasticsearch", "1,234,567", "0", "0", "exact"]);
-            table.add_row(["PostgreSQL", "12", "0", "1", "OFF"]);
-            fit(table, Some(width))
-        };
-        assert!(example(60).contains("missing") && !example(60).contains("not shown"));
-        insta::assert_snapshot!(example(50), @r"
-        ─────────────────────────────────────────────────
-         store            produced   duplicate   balance 
-        ═════════════════════════════════════════════════
-         Elasticsearch   1,234,567           0   exact   
-         PostgreSQL             12           1   OFF     
-        ─────────────────────────────────────────────────
-        not shown, since all are 0: missing
+        let header = ["store", "produced", "landed", "missing", "duplicate", "wrong", "unexpected", "balance"];
+        let balanced: &[&str] = &["Elasticsearch", "1,234,567", "1,234,567", "0", "0", "0", "0", "exact"];
+        let off: &[&str] = &["PostgreSQL", "12", "13", "0", "1", "0", "0", "OFF"];
+        assert!(!fitted(&header[..5], &[&balanced[..5], &off[..5]], 1).contains("not shown"));
+        insta::assert_snapshot!(fitted(&header, &[balanced, off], 1), @r"
+        ────────────────────────────────────────────────────────
+        store           produced     landed  duplicate  balance 
+        ════════════════════════════════════════════════════════
+        Elasticsearch  1,234,567  1,234,567          0  exact   
+        PostgreSQL            12         13          1  OFF     
+        ────────────────────────────────────────────────────────
+        not shown, since all are 0: missing, wrong, unexpected
         ");
     }
 
     #[test]
-    fn a_table_that_fits_is_unchanged() {
-        assert_eq!(example(Some(200)), example(None));
+    fn a_table_that_is_still_too_wide_becomes_several_that_name_each_row() {
+        let header = ["store", "records", "produced", "landed", "missing", "duplicate", "wrong", "balance"];
+        let many: &[&str] =
+            &["Elasticsearch", "communications", "10,000,000", "10,000,000", "10,000,000", "12", "34", "OFF"];
+        insta::assert_snapshot!(fitted(&header, &[many], 2), @r"
+        ─────────────────────────────────────────────────────────────────────────────
+        store                 records    produced      landed     missing  duplicate 
+        ═════════════════════════════════════════════════════════════════════════════
+        Elasticsearch  communications  10,000,000  10,000,000  10,000,000         12 
+        ─────────────────────────────────────────────────────────────────────────────
+
+        ──────────────────────────────────────────────
+        store                 records  wrong  balance 
+        ══════════════════════════════════════════════
+        Elasticsearch  communications     34  OFF     
+        ──────────────────────────────────────────────
+        ");
     }
 
     #[test]
-    fn a_terminal_that_is_too_narrow_breaks_no_word() {
-        let text = example(Some(10));
-        for whole in ["communication-events", "1,234,567", "INCONCLUSIVE"] {
-            assert!(text.contains(whole), "{text}");
-        }
+    fn a_word_that_is_longer_than_a_column_breaks() {
+        let name = "a".repeat(40);
+        let text = fitted(&["question", "landed"], &[&[&format!("{name} ({name})"), &"9".repeat(100)]], 1);
+        assert_eq!(text.matches('a').count(), 80 + 1, "{text}");
     }
 }

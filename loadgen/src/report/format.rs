@@ -6,11 +6,8 @@ use super::{hdr, html, junit, markdown, read};
 /// A form of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Tables for a terminal of that many columns, or as wide as their texts.
-    Table {
-        /// Columns of the terminal to fit; the width of the texts without it.
-        width: Option<u16>,
-    },
+    /// Tables of at most 80 columns.
+    Table,
     /// Everything, as `docs/report.schema.json` describes it.
     Json,
     /// One page for a browser, which needs no other file.
@@ -41,7 +38,7 @@ impl Format {
     /// The name of its file in the folder of a run.
     pub const fn file_name(self) -> &'static str {
         match self {
-            Self::Table { .. } => "report.txt",
+            Self::Table => "report.txt",
             Self::Json => read::FILE_NAME,
             Self::Html => "report.html",
             Self::Junit => "junit.xml",
@@ -55,7 +52,7 @@ impl Report {
     /// The report in one of its forms.
     pub fn render(&self, format: Format) -> Result<String, RenderError> {
         Ok(match format {
-            Format::Table { width } => self.table(width),
+            Format::Table => self.table(),
             Format::Json => serde_json::to_string_pretty(self)?,
             Format::Html => html::page(self)?,
             Format::Junit => junit::suite(self)?,

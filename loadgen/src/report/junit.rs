@@ -82,7 +82,7 @@ fn contents(writer: &mut Writer<Vec<u8>>, report: &Report, cases: &[Case]) -> io
     for case in cases {
         write_case(writer, &run.scenario.name, case)?;
     }
-    writer.create_element("system-out").write_text_content(BytesText::new(&legal(&report.table(None))))?;
+    writer.create_element("system-out").write_text_content(BytesText::new(&legal(&report.table())))?;
     writer.create_element("system-err").write_empty()?;
     Ok(())
 }

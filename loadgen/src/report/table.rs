@@ -20,29 +20,30 @@ use crate::{
 };
 
 impl Report {
-    /// The tables for a terminal of `width` columns, if they are to fit one, without colors; the verdict is the last line.
-    pub fn table(&self, width: Option<u16>) -> String {
-        render(self, width)
+    /// The tables, at most 80 columns wide and without colors; the verdict is the last line.
+    pub fn table(&self) -> String {
+        render(self)
     }
 }
 
-/// The tables of a drive without a verdict, for a terminal of `width` columns: questions, writes and rates, without colors.
-pub fn drive_tables(scenario: &Scenario, measured: &Measurements, rates: &[Rate], width: Option<u16>) -> String {
+/// The tables of a drive without a verdict, at most 80 columns wide: questions, writes and rates, without colors.
+pub fn drive_tables(scenario: &Scenario, measured: &Measurements, rates: &[Rate]) -> String {
     let questions = measured.questions.iter().map(|recorder| question_report(scenario, recorder)).collect::<Vec<_>>();
     let writes: Vec<WriteReport> = measured.writes.iter().map(WriteReport::from).collect();
-    measurements(scenario, (&questions, &writes, rates), width)
+    measurements(scenario, &questions, &writes, rates)
 }
 
-fn render(report: &Report, width: Option<u16>) -> String {
-    let run = &report.run;
+fn render(report: &Report) -> String {
+    let (run, findings) = (&report.run, &report.findings);
     let mut parts = vec![
         format!("{}: {}\n{}", run.scenario.name, run.scenario.description, identity(run)),
-        format!("SLOs\n{}", fit(slos(&report.findings.slos, &report.findings.availability), width)),
-        measurements(&run.scenario, (&report.questions, &report.writes, &report.rates), width),
+        format!("SLOs\n{}", fit(&slos(&findings.slos, &findings.availability), 1)),
+        format!("Latencies and stalls\n{}", fit(&slo_latencies(&findings.slos, &findings.availability), 1)),
+        measurements(&run.scenario, &report.questions, &report.writes, &report.rates),
     ];
-    parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", fit(ledgers(account), width))));
+    parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", fit(&ledgers(account), 3))));
     parts.push(generator(&report.generator));
-    parts.push(reasons(&report.findings).join("\n"));
+    parts.push(reasons(findings).join("\n"));
     parts.push(ending(report));
     trim(&parts.join("\n\n"))
 }
@@ -78,19 +79,18 @@ fn part(run: &Header) -> String {
     shard.or(merged).unwrap_or_default()
 }
 
-fn measurements(
-    scenario: &Scenario,
-    (asked, written, produced): (&[QuestionReport], &[WriteReport], &[Rate]),
-    width: Option<u16>,
-) -> String {
+fn measurements(scenario: &Scenario, asked: &[QuestionReport], written: &[WriteReport], produced: &[Rate]) -> String {
     let by_users = asked.iter().any(|one| one.users.is_some());
     let note = if by_users { SERVICE_TIME } else { "" };
-    let mut parts = vec![format!("Questions\n{}{note}", fit(questions(asked), width))];
+    let mut parts = vec![
+        format!("Questions\n{}", fit(&questions(asked), 1)),
+        format!("Latencies of questions\n{}{note}", fit(&question_latencies(asked), 1)),
+    ];
     if !written.is_empty() {
-        parts.push(format!("Writes\n{}", fit(writes(written, scenario.duration), width)));
+        parts.push(format!("Writes\n{}", fit(&writes(written, scenario.duration), 1)));
     }
     if !produced.is_empty() {
-        parts.push(format!("Rates\n{}", fit(rates(produced), width)));
+        parts.push(format!("Rates\n{}", fit(&rates(produced), 1)));
     }
     parts.join("\n\n")
 }
@@ -111,38 +111,34 @@ pub(crate) fn table(header: &[&str], texts: usize) -> Table {
 }
 
 fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
-    let header = [
-        "SLO",
-        "objective",
-        "samples",
-        "effective",
-        "exceed",
-        "p50",
-        "p95",
-        "p99",
-        "max",
-        "excludes stalls",
-        "verdict",
-    ];
-    let mut table = table(&header, 1);
+    let mut table = table(&["SLO", "objective", "samples", "effective", "exceed", "verdict"], 1);
     for one in judged {
-        let counts = [one.counts.samples, one.test.effective.samples as u64, one.counts.exceedances];
-        let latencies = one.latency.columns().map(millis);
-        let objective = objective(&one.slo);
-        table.add_row(slo(&one.slo.name, objective, counts, latencies, &one.test));
+        table.add_row(slo(&one.slo.name, objective(&one.slo), [one.counts.samples, one.counts.exceedances], &one.test));
     }
     for one in availability {
-        let counts = [one.samples, one.test.effective.samples as u64, one.failed];
         let objective = format!("{} succeed", percent(one.objective));
-        table.add_row(slo(&availability_name(one), objective, counts, Default::default(), &one.test));
+        table.add_row(slo(&availability_name(one), objective, [one.samples, one.failed], &one.test));
     }
     table
 }
 
-fn slo(name: &str, objective: String, counts: [u64; 3], latencies: [String; 4], test: &Proportion) -> Vec<String> {
-    let stall = test.excluded.map_or_else(|| UNKNOWN.to_owned(), |excluded| brief_duration(excluded.stall));
+fn slo(name: &str, objective: String, [samples, exceed]: [u64; 2], test: &Proportion) -> Vec<String> {
+    let counts = [samples, test.effective.samples as u64, exceed].map(separated);
     let texts = [name.to_owned(), objective].into_iter();
-    texts.chain(counts.map(separated)).chain(latencies).chain([stall, word(test.verdict).to_owned()]).collect()
+    texts.chain(counts).chain([word(test.verdict).to_owned()]).collect()
+}
+
+/// The latencies of each SLO, and the stalls that it excludes.
+fn slo_latencies(judged: &[Judged], availability: &[Availability]) -> Table {
+    let mut table = table(&["SLO", "p50", "p95", "p99", "max", "excludes stalls"], 0);
+    let row = |name: String, latencies: [String; 4], test: &Proportion| {
+        let stall = test.excluded.map_or_else(|| UNKNOWN.to_owned(), |excluded| brief_duration(excluded.stall));
+        std::iter::once(name).chain(latencies).chain([stall]).collect::<Vec<_>>()
+    };
+    let slos = judged.iter().map(|one| row(one.slo.name.clone(), one.latency.columns().map(millis), &one.test));
+    table.add_rows(slos);
+    table.add_rows(availability.iter().map(|one| row(availability_name(one), Default::default(), &one.test)));
+    table
 }
 
 /// What the generator added itself, at the 99th percentile, and its processors.
@@ -162,51 +158,39 @@ fn generator(generator: &Generator) -> String {
 }
 
 fn questions(questions: &[QuestionReport]) -> Table {
-    let mut table = table(
-        &[
-            "question",
-            "store",
-            "per s",
-            "samples",
-            "exceed",
-            "errors",
-            "time-outs",
-            "wrong",
-            "p50",
-            "p95",
-            "p99",
-            "max",
-        ],
-        0,
-    );
+    let mut table = table(&["question", "per s", "samples", "exceed", "errors", "time-outs", "wrong"], 0);
     for asked in questions {
         let counts = asked.counts;
-        let mut row = vec![
-            Cell::new(asked.name()),
-            Cell::new(asked.store.as_str()).set_alignment(CellAlignment::Left),
-            Cell::new(if asked.users.is_none() { rate(asked.rate) } else { UNKNOWN.to_owned() }),
-        ];
+        let per_second = if asked.users.is_none() { rate(asked.rate) } else { UNKNOWN.to_owned() };
         let numbers =
             [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(separated);
-        row.extend(numbers.into_iter().chain(asked.latency.columns().map(millis)).map(Cell::new));
-        table.add_row(row);
+        table.add_row([asked.name(), per_second].into_iter().chain(numbers));
     }
     table
 }
 
+fn question_latencies(questions: &[QuestionReport]) -> Table {
+    let mut table = table(&["question", "store", "p50", "p95", "p99", "max"], 0);
+    for asked in questions {
+        let texts = [asked.name(), asked.store.as_str().to_owned()].map(left);
+        table.add_row(texts.into_iter().chain(asked.latency.columns().map(|us| Cell::new(millis(us)))));
+    }
+    table
+}
+
+/// A cell of text.
+fn left(text: impl ToString) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Left)
+}
+
 /// Latencies are those of acknowledged writes, from their intended starts.
 fn writes(writes: &[WriteReport], drive: Duration) -> Table {
-    let mut table = table(&["writes", "store", "per s", "samples", "errors", "p50", "p95", "p99", "max"], 0);
+    let mut table = table(&["writes", "per s", "samples", "errors", "p50", "p95", "p99", "max"], 0);
     for one in writes {
         let [due, failed] = one.totals();
-        let mut row = vec![
-            Cell::new(one.unit()),
-            Cell::new(one.store.as_str()).set_alignment(CellAlignment::Left),
-            Cell::new(rate(due as f64 / drive.as_secs_f64())),
-        ];
-        let latencies = one.latency.columns().map(millis);
-        row.extend([due, failed].map(separated).into_iter().chain(latencies).map(Cell::new));
-        table.add_row(row);
+        let texts =
+            [format!("{} to {}", one.unit(), one.store.as_str()), rate(due as f64 / drive.as_secs_f64())].into_iter();
+        table.add_row(texts.chain([due, failed].map(separated)).chain(one.latency.columns().map(millis)));
     }
     table
 }
@@ -268,7 +252,7 @@ fn ledgers(account: &Account) -> Table {
 fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> {
     let numbers = ledger_sums(ledgers);
     let balance = if ledgers.iter().all(|ledger| ledger.balances()) { "exact" } else { "OFF" };
-    let texts = [store, kind, tenant].map(|text| Cell::new(text).set_alignment(CellAlignment::Left));
+    let texts = [store, kind, tenant].map(left);
     texts.into_iter().chain(numbers.map(Cell::new)).chain([Cell::new(balance)]).collect()
 }
 

@@ -27,7 +27,7 @@ fn a_report_is_read_as_it_was_written() {
         let (folder, path) = written(&text);
         assert_eq!(json(&read(&path).unwrap()), text);
         let read = read(folder.path()).unwrap();
-        assert_eq!(read.table(None), report.table(None), "a folder stands for its report");
+        assert_eq!(read.table(), report.table(), "a folder stands for its report");
         for (before, after) in report.questions.iter().zip(&read.questions) {
             let quantiles =
                 |one: &QuestionReport| [0.0, 0.5, 0.95, 1.0].map(|quantile| one.histogram.quantile(quantile));

@@ -181,7 +181,7 @@ fn a_run_that_was_interrupted_before_its_account_says_so_in_every_form() {
     let interrupted = Report { account: None, findings, verdict, ..whole };
     assert_eq!(interrupted.verdict, Overall::Invalid);
     let said = "interrupted before its account";
-    for format in [Format::Table { width: None }, Format::Html, Format::Markdown] {
+    for format in [Format::Table, Format::Html, Format::Markdown] {
         let text = interrupted.render(format).unwrap();
         assert!(text.contains(said) && text.contains(reason), "{text}");
         assert!(!text.contains("Nothing was written"), "{text}");

@@ -47,8 +47,8 @@ fn merged_shards_say_what_one_generator_would_have_said() {
     assert_eq!(json(&merged.account), json(&whole.account));
     assert_eq!(merged.rates[0].produced, 2 * whole.rates[0].produced);
     assert_eq!((merged.run.shard, merged.run.merged_shards, merged.parts.is_none()), (None, Some(2), true));
-    assert!(merged.table(None).contains("merged from 2 shards"));
-    assert!(shard("2/2", RUN).table(None).contains("shard 2/2"));
+    assert!(merged.table().contains("merged from 2 shards"));
+    assert!(shard("2/2", RUN).table().contains("shard 2/2"));
 }
 
 #[test]
