@@ -39,8 +39,7 @@ pub(super) fn check(raw: &Raw, access: Option<Access>, source: &Source) -> Resul
 }
 
 fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
-    let name = source.keep(name(&raw.name, "name", source));
-    let time = time(&raw.time, source);
+    let (name, time) = (source.keep(name(&raw.name, "name", source)), time(&raw.time, source));
     let tenants = source.keep(source.count(&raw.population.tenants, "population.tenants", 1..MAX_TENANTS + 1));
     let sizes = sizes(raw, tenants.unwrap_or(1), source);
     let history_span = source.keep(past_span(&raw.past.span, source));
@@ -48,12 +47,12 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
     let own = questions::questions(&raw.question, source);
     let (probes, users) = (probes(raw, &own, source), users::users(&raw.users, &own, source));
     let drive_length = time.as_ref().map(|time| time.duration);
-    let stages = tenants.zip(drive_length).and_then(|(tenants, drive)| shape::stages(raw, tenants, drive, source));
-    let time_outs = time_outs(&raw.time_outs, source);
-    let connections = connections(&raw.connections, source);
+    let stages = shape::stages(raw, tenants, drive_length, source);
+    let (time_outs, connections) = (time_outs(&raw.time_outs, source), connections(&raw.connections, source));
     let slos = slos(&raw.slo, (&probes, users.as_deref(), &own), time_outs.as_ref(), (tenants, drive_length), source);
-    let availability = availability(raw.availability.as_ref(), source);
-    let (time, sizes, drive) = (time?, sizes?, drive?);
+    let (availability, (time, sizes, drive)) =
+        (availability(raw.availability.as_ref(), source), (time?, sizes?, drive?));
+    let rates = probes.rates.into_iter().map(|(question, rate)| (question, rate * drive.rate));
     let scenario = Scenario {
         name: name?,
         description: raw.description.clone(),
@@ -77,7 +76,7 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
         pace: drive.pace,
         arrivals: drive.arrivals,
         rate: drive.rate,
-        probes: probes.rates.into_iter().map(|(question, rate)| (question, rate * drive.rate)).collect(),
+        probes: rates.collect(),
         by_calendar: probes.by_calendar,
         questions: own,
         describes_population: raw.describes_population,
@@ -103,12 +102,12 @@ struct Time {
 fn time(raw: &raw::Time, source: &Source) -> Option<Time> {
     let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
     let start = source.keep(start(&raw.start, source));
-    let span = source.keep(source.duration(&raw.span, "time.span", second..DAY * 400));
+    let span = source.keep(source.duration(&raw.span, "time.span", second..=DAY * 400));
     // Kafka keeps the records of a run for a week.
-    let duration = source.keep(source.duration(&raw.replayed_in, "time.replayed_in", second..DAY * 6));
+    let duration = source.keep(source.duration(&raw.replayed_in, "time.replayed_in", second..=DAY * 6));
     let warm_up =
-        source.keep(source.optional(raw.warm_up.as_ref(), "time.warm_up", Duration::ZERO..hour, Duration::ZERO));
-    let settle = source.keep(source.optional(raw.settle.as_ref(), "time.settle", second..hour, second * 60));
+        source.keep(source.optional(raw.warm_up.as_ref(), "time.warm_up", Duration::ZERO..=hour, Duration::ZERO));
+    let settle = source.keep(source.optional(raw.settle.as_ref(), "time.settle", second..=hour, second * 60));
     if let Some((span, duration)) = span.zip(duration).filter(|(span, duration)| duration > span) {
         let [span, duration] = [span, duration].map(exact_duration);
         let message = format!(
@@ -174,7 +173,7 @@ fn skew(at: Option<&Spanned<f64>>, source: &Source) -> Result<f64, ScenarioError
 }
 
 fn past_span(at: &Text, source: &Source) -> Result<Duration, ScenarioError> {
-    let span = source.duration(at, "past.span", DAY..MAX_PAST + DAY)?;
+    let span = source.duration(at, "past.span", DAY..=MAX_PAST)?;
     if span.as_secs() % DAY.as_secs() == 0 && span.subsec_nanos() == 0 {
         return Ok(span);
     }
@@ -202,7 +201,7 @@ fn drive(raw: &raw::Drive, source: &Source) -> Option<Drive> {
     let arrivals =
         raw.arrivals.as_ref().map_or(Ok(Arrivals::Poisson), |at| source.choice(at, "drive.arrivals", &arrivals));
     let arrivals = source.keep(arrivals);
-    let range = minute..DAY + minute;
+    let range = minute..=DAY;
     let interval = source.optional(raw.metric_interval.as_ref(), "drive.metric_interval", range, minute * 15);
     let metric_interval = source.keep(interval);
     Some(Drive { rate: rate?, pace: pace?, arrivals: arrivals?, metric_interval: metric_interval? })
@@ -235,7 +234,7 @@ fn time_out(name: &Text, at: &Text, source: &Source) -> Result<(Store, Duration)
     let store = Store::from_name(name.as_ref())
         .ok_or_else(|| unknown(name, "time_outs", "store", Store::ALL.iter().map(|store| store.as_str()), source))?;
     let key = format!("time_outs.{}", name.as_ref());
-    Ok((store, source.duration(at, &key, Duration::from_millis(1)..Duration::from_secs(601))?))
+    Ok((store, source.duration(at, &key, Duration::from_millis(1)..=Duration::from_mins(10))?))
 }
 
 fn connections(raw: &raw::Connections, source: &Source) -> Option<Connections> {
@@ -258,7 +257,7 @@ fn availability(raw: Option<&raw::Availability>, source: &Source) -> Option<Avai
     let choices = [("block", Undecided::Block), ("allow", Undecided::Allow)];
     let choice = |at| source.choice(at, "availability.undecided", &choices);
     let longest = |at| {
-        let range = Duration::from_millis(1)..Duration::from_secs(3_601);
+        let range = Duration::from_millis(1)..=Duration::from_hours(1);
         source.duration(at, "availability.longest_outage", range)
     };
     let objective = share(&raw.objective, "availability.objective");

@@ -20,11 +20,14 @@ pub(super) const MAX_RECORDS: u64 = 100_000_000;
 /// Longest stage.
 const MAX_LENGTH: Duration = Duration::from_hours(24 * 8);
 
-/// The stages, those of all tenants first, then by tenant and by time; `None` if one has a mistake.
-pub(super) fn stages(raw: &Raw, tenants: u64, drive: Duration, source: &Source) -> Option<Vec<Stage>> {
+/// The stages, those of all tenants first, then by tenant and by time; `None` if one has a mistake. The tenants and the length of the
+/// drive are unknown where they have one: then only the stages' own values are checked.
+pub(super) fn stages(raw: &Raw, tenants: Option<u64>, drive: Option<Duration>, source: &Source) -> Option<Vec<Stage>> {
+    let of = tenants.unwrap_or(MAX_TENANTS);
     let checked: Vec<Option<(&raw::Stage, Stage)>> =
-        raw.stage.iter().map(|raw| stage(raw, tenants, source).map(|stage| (raw, stage))).collect();
+        raw.stage.iter().map(|raw| stage(raw, of, source).map(|stage| (raw, stage))).collect();
     let mut stages: Vec<(&raw::Stage, Stage)> = checked.into_iter().collect::<Option<_>>()?;
+    let drive = tenants.and(drive)?;
     let owners: BTreeSet<Option<u32>> = stages.iter().map(|(_, stage)| stage.tenant).collect();
     for owner in &owners {
         let own: Vec<_> = stages.iter_mut().filter(|(_, stage)| stage.tenant == *owner).collect();
@@ -42,9 +45,9 @@ fn stage(raw: &raw::Stage, tenants: u64, source: &Source) -> Option<Stage> {
     let (writes, probes) = (factor(&raw.writes, "stage.writes"), factor(&raw.probes, "stage.probes"));
     source.keep(says_one_thing(raw, source))?;
     let tenant = source.keep(raw.tenant.as_ref().map(|at| tenant(at, tenants, source)).transpose());
-    let start = source.optional(raw.from.as_ref(), "stage.from", Duration::ZERO..MAX_LENGTH, Duration::ZERO);
+    let start = source.optional(raw.from.as_ref(), "stage.from", Duration::ZERO..=MAX_LENGTH, Duration::ZERO);
     let start = source.keep(start);
-    let range = Duration::from_millis(1)..MAX_LENGTH + Duration::from_secs(1);
+    let range = Duration::from_millis(1)..=MAX_LENGTH;
     let length = source.keep(source.duration(&raw.length, "stage.for", range));
     let (rate, writes, probes) = (rate?, writes?, probes?);
     let [writes, probes] = [rate.or(writes), rate.or(probes)].map(|factor| factor.unwrap_or(Factor::ONE));

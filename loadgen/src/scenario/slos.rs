@@ -165,7 +165,7 @@ fn window_fits(at: &Text, window: Duration, drive: Duration, source: &Source) ->
 
 fn slo(raw: &raw::Slo, tenants: Option<u64>, own: &[CustomQuestion], source: &Source) -> Option<Slo> {
     let optional = |at: &Option<Text>, key: &str| {
-        let range = Duration::from_millis(1)..Duration::from_secs(24 * 3_600 + 1);
+        let range = Duration::from_millis(1)..=Duration::from_hours(24);
         source.keep(at.as_ref().map(|at| source.duration(at, key, range)).transpose())
     };
     let operations =
@@ -179,7 +179,7 @@ fn slo(raw: &raw::Slo, tenants: Option<u64>, own: &[CustomQuestion], source: &So
     let tenants = source.keep(tenants);
     let percent = |at, key, low, high| source.keep(source.unit(at, key, |text| units::percent(text, low, high)));
     let objective = percent(&raw.objective, "slo.objective", 50.0, 99.99);
-    let limits = Duration::from_millis(1)..Duration::from_secs(601);
+    let limits = Duration::from_millis(1)..=Duration::from_mins(10);
     let within = source.keep(source.duration(&raw.within, "slo.within", limits));
     let at_least = raw.at_least.as_ref().map(|at| source.unit(at, "slo.at_least", units::rate)).transpose();
     let at_least = source.keep(at_least);

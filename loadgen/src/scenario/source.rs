@@ -2,7 +2,7 @@
 //! line. It finds the file and the line of a position, and never reads a file.
 
 use std::cell::RefCell;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,24 +139,25 @@ impl Source {
         parse(at.as_ref()).map_err(|message| self.wrong(at, key, message))
     }
 
-    pub(super) fn duration(&self, at: &Text, key: &str, range: Range<Duration>) -> Result<Duration, ScenarioError> {
+    pub(super) fn duration(
+        &self,
+        at: &Text,
+        key: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, ScenarioError> {
         let value = self.unit(at, key, units::duration)?;
         if range.contains(&value) {
             return Ok(value);
         }
-        let [low, high] = [range.start, range.end].map(units::exact_duration);
-        Err(self.wrong(
-            at,
-            key,
-            format!("\"{}\" is out of range; write at least {low} and less than {high}", at.as_ref()),
-        ))
+        let [low, high] = [range.start(), range.end()].map(|end| units::exact_duration(*end));
+        Err(self.wrong(at, key, format!("\"{}\" is out of range; write {low} to {high}", at.as_ref())))
     }
 
     pub(super) fn optional(
         &self,
         at: Option<&Text>,
         key: &str,
-        range: Range<Duration>,
+        range: RangeInclusive<Duration>,
         default: Duration,
     ) -> Result<Duration, ScenarioError> {
         at.map_or(Ok(default), |at| self.duration(at, key, range))

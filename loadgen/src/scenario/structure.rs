@@ -89,7 +89,8 @@ impl<'a> Walk<'a> {
             DeValue::Table(table) => self.table(table, at, path, schema),
             DeValue::Array(items) => {
                 let schema = self.resolved(&schema["items"]);
-                items.iter_mut().fold(true, |fits, item| self.value(item, path, schema) && fits)
+                // Each one, so that every mistake is found.
+                items.iter_mut().filter_map(|item| (!self.value(item, path, schema)).then_some(())).count() == 0
             }
             DeValue::Integer(number) if type_of(schema) == "integer" => {
                 if u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).is_ok() {

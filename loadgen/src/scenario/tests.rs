@@ -93,7 +93,6 @@ fn a_drive_that_outlasts_the_cache_is_refused() {
 
 #[test]
 fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
-    let slo = "[[slo]]\nname = \"search\"\nobjective = \"95 %\"\nwithin = \"1 s\"\nquestions = [\"search\"]\n";
     let mistakes = [
         ("an unknown question", edited("search = \"8/s\"", "serach = \"8/s\"")),
         ("an unknown question in an SLO", edited("questions = [\"search\"]", "questions = [\"fulltext\"]")),
@@ -119,6 +118,14 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
                 "also = [{ objective = \"99 %\", within = \"1 s\" }, { objective = \"99%\", within = \"2 s\" }]",
             ),
         ),
+    ];
+    insta::assert_snapshot!(sentences(&mistakes));
+}
+
+#[test]
+fn each_value_that_is_out_of_range_or_contradicts_another_is_named() {
+    let slo = "[[slo]]\nname = \"search\"\nobjective = \"95 %\"\nwithin = \"1 s\"\nquestions = [\"search\"]\n";
+    let mistakes = [
         ("a rate of zero", edited("search = \"8/s\"", "search = \"0/s\"")),
         ("a rate with a wrong unit", edited("search = \"8/s\"", "search = \"25 per second\"")),
         ("a number for a rate", edited("search = \"8/s\"", "search = 25")),

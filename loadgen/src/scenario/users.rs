@@ -45,7 +45,7 @@ fn group(raw: &raw::Users, own: &[CustomQuestion], source: &Source) -> Option<Us
     let parts: Vec<Option<(Question, u64)>> = raw.questions.as_ref().iter().map(part).collect();
     let name = source.keep(name(&raw.name, "users.name", source));
     let count = source.keep(source.count(&raw.count, "users.count", 1..MAX_USERS + 1));
-    let range = Duration::from_millis(10)..Duration::from_hours(1);
+    let range = Duration::from_millis(10)..=Duration::from_hours(1);
     let think_time = source.keep(source.duration(&raw.think_time, "users.think_time", range));
     if parts.is_empty() {
         let message = "it is empty; name at least one question";

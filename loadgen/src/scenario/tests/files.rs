@@ -15,6 +15,23 @@ fn every_mistake_is_found_at_once() {
 }
 
 #[test]
+fn every_mistake_of_a_table_is_found_at_once() {
+    let stage = "[[stage]]\nfor = \"75\"\nrates = \"2\"\ntenant = \"9\"\n";
+    let text = format!("{SMOKE}\n{stage}")
+        .replace("skew = 1.0", "skew = 4.0")
+        .replace("customers_per_agent = 500", "customers_per_agent = 0")
+        .replace("tenants = 3", "tenants = 1_001")
+        .replace("span = \"1 day\"", "span = \"500 days\"")
+        .replace("replayed_in = \"75 s\"", "replayed_in = \"7 days\"")
+        .replace("arrivals = \"poisson\"", "arrivals = \"random\"\nrate = \"0x\"")
+        .replace("undecided = \"allow\"", "undecided = \"maybe\"\nlongest_outage = \"2 h\"")
+        .replace("within = \"2 s\"", "within = \"2 h\"")
+        .replace("alpha = \"5 %\"", "alpha = \"50 %\"");
+    let mistakes = Scenario::parse_with(&text, "bad.toml", &[], None).unwrap_err();
+    insta::assert_snapshot!(mistakes.iter().map(ScenarioError::at_its_place).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
 fn every_mistake_of_the_structure_is_found_at_once() {
     let text = SMOKE
         .replace("skew = 1.0", "skew = \"1.0\"")
