@@ -16,7 +16,7 @@ use crate::{
     account::{Account, Ledger, Origin},
     measure::Measurements,
     scenario::{Scenario, brief_duration, exact_duration},
-    verdict::{Availability, Judged, Proportion, Validity},
+    verdict::{Availability, Judged, Proportion, Subject, Validity},
 };
 
 impl Report {
@@ -37,8 +37,9 @@ fn render(report: &Report) -> String {
     let (run, findings) = (&report.run, &report.findings);
     let mut parts = vec![
         format!("{}: {}\n{}", run.scenario.name, run.scenario.description, identity(run)),
-        format!("SLOs\n{}", fit(&slos(&findings.slos, &findings.availability), 1)),
-        format!("Latencies and stalls\n{}", fit(&slo_latencies(&findings.slos, &findings.availability), 1)),
+        format!("SLOs\n{}", fit(&slos(&findings.slos), 1)),
+        format!("Latencies and stalls\n{}", fit(&slo_latencies(&findings.slos), 1)),
+        format!("Availability\n{}", fit(&availability(&findings.availability), 1)),
         measurements(&run.scenario, &report.questions, &report.writes, &report.rates),
     ];
     parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", fit(&ledgers(account), 3))));
@@ -110,34 +111,50 @@ pub(crate) fn table(header: &[&str], texts: usize) -> Table {
     table
 }
 
-fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
+fn slos(judged: &[Judged]) -> Table {
     let mut table = table(&["SLO", "objective", "samples", "effective", "exceed", "verdict"], 1);
     for one in judged {
-        table.add_row(slo(&one.slo.name, objective(&one.slo), [one.counts.samples, one.counts.exceedances], &one.test));
-    }
-    for one in availability {
-        let objective = format!("{} succeed", percent(one.objective));
-        table.add_row(slo(&availability_name(one), objective, [one.samples, one.failed], &one.test));
+        let samples = [one.counts.samples, one.counts.exceedances];
+        table.add_row([one.slo.name.clone(), objective(&one.slo)].into_iter().chain(test(samples, &one.test)));
     }
     table
 }
 
-fn slo(name: &str, objective: String, [samples, exceed]: [u64; 2], test: &Proportion) -> Vec<String> {
-    let counts = [samples, test.effective.samples as u64, exceed].map(separated);
-    let texts = [name.to_owned(), objective].into_iter();
-    texts.chain(counts).chain([word(test.verdict).to_owned()]).collect()
+/// The samples, the effective ones, the bad ones and the verdict.
+fn test([samples, bad]: [u64; 2], test: &Proportion) -> impl Iterator<Item = String> {
+    let counts = [samples, test.effective.samples as u64, bad].map(separated);
+    counts.into_iter().chain([word(test.verdict).to_owned()])
+}
+
+/// What a verdict excludes.
+fn excluded(test: &Proportion) -> String {
+    test.excluded.map_or_else(|| UNKNOWN.to_owned(), |excluded| brief_duration(excluded.stall))
 }
 
 /// The latencies of each SLO, and the stalls that it excludes.
-fn slo_latencies(judged: &[Judged], availability: &[Availability]) -> Table {
+fn slo_latencies(judged: &[Judged]) -> Table {
     let mut table = table(&["SLO", "p50", "p95", "p99", "max", "excludes stalls"], 0);
-    let row = |name: String, latencies: [String; 4], test: &Proportion| {
-        let stall = test.excluded.map_or_else(|| UNKNOWN.to_owned(), |excluded| brief_duration(excluded.stall));
-        std::iter::once(name).chain(latencies).chain([stall]).collect::<Vec<_>>()
-    };
-    let slos = judged.iter().map(|one| row(one.slo.name.clone(), one.latency.columns().map(millis), &one.test));
-    table.add_rows(slos);
-    table.add_rows(availability.iter().map(|one| row(availability_name(one), Default::default(), &one.test)));
+    for one in judged {
+        let latencies = one.latency.columns().map(millis);
+        table.add_row(std::iter::once(one.slo.name.clone()).chain(latencies).chain([excluded(&one.test)]));
+    }
+    table
+}
+
+/// What succeeded in each store, and the outages that its verdict excludes.
+fn availability(judged: &[Availability]) -> Table {
+    let header = ["store", "objective", "samples", "effective", "failed", "excludes", "verdict"];
+    let mut table = table(&header, 1);
+    for one in judged {
+        let name = match one.subject {
+            Subject::Operations => one.store.to_string(),
+            Subject::FirstAttempts => availability_name(one),
+        };
+        let mut row = vec![name, percent(one.objective)];
+        row.extend(test([one.samples, one.failed], &one.test));
+        row.insert(row.len() - 1, excluded(&one.test));
+        table.add_row(row);
+    }
     table
 }
 
@@ -146,12 +163,14 @@ fn generator(generator: &Generator) -> String {
     let share =
         |share: Option<f64>| share.map_or_else(|| UNKNOWN.to_owned(), |share| format!("{:.1} %", share * 100.0));
     let priority = if generator.priority_is_raised { "with a raised priority " } else { "" };
+    let commits = generator.commit_delay_p99_us.map(|us| format!(", those that commit by {}", millis(Some(us))));
     format!(
-        "generator: probes sent {} late, writes {}, tasks delayed by {} (p99); {priority}it used {} of the processors, \
-         and the hypervisor took {}",
+        "generator: probes sent {} late, writes {}, tasks delayed by {}{} (p99);\n\
+         {priority}it used {} of the processors, and the hypervisor took {}",
         millis(generator.probe_lag_p99_us),
         millis(generator.write_lag_p99_us),
         millis(generator.task_delay_p99_us),
+        commits.unwrap_or_default(),
         share(generator.processor_share),
         share(generator.steal_share),
     )

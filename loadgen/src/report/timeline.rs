@@ -8,7 +8,7 @@ use crate::load::expected_records;
 use crate::number::separated;
 use crate::plan::{Plan, Totals};
 use crate::population::{Era, Population, Tenant};
-use crate::scenario::{Pace, Scenario, Stage, exact_duration};
+use crate::scenario::{Pace, Scenario, Stage, Users, exact_duration};
 
 /// Records that the load is assumed to write per second, on two processors.
 const LOADED_PER_SECOND: f64 = 25_000.0;
@@ -59,14 +59,7 @@ pub(super) fn steps(scenario: &Scenario, plan: &Plan) -> String {
         ),
     ];
     lines.extend(stages(scenario, plan, totals).into_iter().map(|line| format!("           {line}")));
-    lines.extend(scenario.users.iter().map(|users| {
-        format!(
-            "           {} users \"{}\" who think for {} on average: service times, not corrected for coordinated omission",
-            users.count,
-            users.name,
-            exact_duration(users.think_time)
-        )
-    }));
+    lines.extend(scenario.users.iter().map(users_of));
     lines.extend([
         format!(
             "  settle   until every record has landed, at most {} after the last one",
@@ -85,6 +78,15 @@ pub(super) fn steps_of_questions(scenario: &Scenario) -> String {
          judged\n  drive    {}: questions; nothing is written, so there is no account",
         exact_duration(scenario.warm_up),
         exact_duration(scenario.duration)
+    )
+}
+
+fn users_of(users: &Users) -> String {
+    format!(
+        "           {} users \"{}\" who think for {} on average: service times, not corrected for coordinated omission",
+        users.count,
+        users.name,
+        exact_duration(users.think_time)
     )
 }
 

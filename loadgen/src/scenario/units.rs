@@ -96,13 +96,20 @@ pub fn exact_duration(duration: Duration) -> String {
     )
 }
 
-/// A measured duration, rounded: `642 ms`, `1.3 s`, `295 s`.
+/// A measured duration, rounded to three digits or two units: `642 ms`, `1.3 s`, `4 min 55 s`, `8 h 19 min`, `3 days 2 h`.
 pub fn brief_duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
+    let two = |whole: u64, one: &str, unit: u64, other: &str| match (whole / unit, whole % unit) {
+        (large, 0) => format!("{large} {one}"),
+        (large, small) => format!("{large} {one} {small} {other}"),
+    };
+    let [whole_seconds, minutes, hours] = [1.0, 60.0, 3_600.0].map(|unit| (seconds / unit).round() as u64);
     match seconds {
         0.0..1.0 => format!("{:.0} ms", seconds * 1_000.0),
-        1.0..100.0 => format!("{seconds:.1} s"),
-        _ => format!("{seconds:.0} s"),
+        1.0..99.95 => format!("{seconds:.1} s"),
+        99.95..3_599.5 => two(whole_seconds, "min", 60, "s"),
+        3_599.5..172_770.0 => two(minutes, "h", 60, "min"),
+        _ => two(hours, "days", 24, "h"),
     }
 }
 
@@ -128,8 +135,11 @@ mod tests {
     fn durations_are_written_in_the_unit_that_people_would_use() {
         let exact = [75_000, 600_000, 5_184_000_000, 86_400_000, 100, 5_400_000, 0].map(Duration::from_millis);
         assert_eq!(exact.map(exact_duration), ["75 s", "10 min", "60 days", "1 day", "100 ms", "90 min", "0 s"]);
-        let brief = [642, 1_284, 295_000].map(Duration::from_millis);
-        assert_eq!(brief.map(brief_duration), ["642 ms", "1.3 s", "295 s"]);
+        let brief = [642, 1_284, 99_940, 99_960, 295_000, 3_599_000].map(Duration::from_millis);
+        let texts = ["642 ms", "1.3 s", "99.9 s", "1 min 40 s", "4 min 55 s", "59 min 59 s"];
+        assert_eq!(brief.map(brief_duration), texts);
+        let brief = [3_599_600, 14_978_000, 172_800_000, 266_400_000].map(Duration::from_millis);
+        assert_eq!(brief.map(brief_duration), ["1 h", "4 h 10 min", "2 days", "3 days 2 h"]);
     }
 
     #[test]

@@ -277,7 +277,7 @@ fn availability_is_tested_as_every_other_objective() {
     assert_eq!((few.store, few.test.verdict), (Store::Elasticsearch, Verdict::Inconclusive));
     assert_eq!(
         few.test.reason,
-        "an effective sample of 9,000 can't show 99.99 %; that needs 29,956, as many as a drive of about 250 s has"
+        "an effective sample of 9,000 can't show 99.99 %; that needs 29,956, as many as a drive of about 4 min 10 s has"
     );
     assert_eq!(availability_of(30_000, 0).test.verdict, Verdict::Pass);
     assert_eq!(availability_of(30_000, 1).test.verdict, Verdict::Inconclusive);
