@@ -2,6 +2,8 @@
 //! header or without JSON is an error, regardless of its status. The client never follows a redirect or uses the
 //! environment's proxy.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Client, RequestBuilder, StatusCode, Url, redirect};
@@ -17,6 +19,14 @@ use crate::stores::{Login, Stores};
 const PRODUCT: (&str, &str) = ("x-elastic-product", "Elasticsearch");
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
+
+/// How long a request is repeated for which Elasticsearch is too busy.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The wait before the first repetition; each later one is twice as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The types of errors that pass: no room in a queue, or in memory.
+const BUSY: [&str; 2] = ["es_rejected_execution_exception", "circuit_breaking_exception"];
 
 /// Why there is no response from Elasticsearch.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +89,8 @@ impl Elastic {
         Ok(Self { http, url, login: settings.login.clone() })
     }
 
-    /// Sends a request and returns the response, regardless of its status.
+    /// Sends a request and returns the response, regardless of its status. One for which Elasticsearch is too busy (429) is repeated for a
+    /// minute.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response, ElasticError> {
         let request = self.builder(method, path)?;
         let request = match body {
@@ -89,7 +100,7 @@ impl Elastic {
         self.send(request, path).await
     }
 
-    /// Sends a search, whose body is JSON, and deserializes the body of a successful response.
+    /// Sends a search once, whose body is JSON, and deserializes the body of a successful response.
     pub async fn search<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, ElasticError> {
         let request = self.builder(Method::POST, path)?.header(CONTENT_TYPE, JSON).body(body);
         let (status, bytes) = self.fetch(request, path).await?;
@@ -118,7 +129,8 @@ impl Elastic {
         serde_json::from_value(body).map_err(|_| self.not_elasticsearch(path, "JSON of another shape"))
     }
 
-    /// Sends newline-delimited JSON, as `_bulk` expects it.
+    /// Sends newline-delimited JSON, as `_bulk` expects it, with the errors of the items in the response. It is repeated for a minute while
+    /// Elasticsearch is too busy for some of them.
     pub async fn bulk(&self, path: &str, lines: impl Into<Body>) -> Result<Value, ElasticError> {
         let request = self.builder(Method::POST, path)?.header(CONTENT_TYPE, NDJSON).body(lines);
         self.send(request, path).await?.success(path)
@@ -132,9 +144,20 @@ impl Elastic {
         Ok(if user.is_empty() { request } else { request.basic_auth(user, Some(password.reveal())) })
     }
 
+    /// Sends a request until Elasticsearch is not too busy for it.
     async fn send(&self, request: RequestBuilder, path: &str) -> Result<Response, ElasticError> {
-        let (status, bytes) = self.fetch(request, path).await?;
-        self.parse(status, &bytes, path)
+        let (started, mut pause, mut request) = (Instant::now(), FIRST_PAUSE, request);
+        loop {
+            let again = request.try_clone();
+            let (status, bytes) = self.fetch(request, path).await?;
+            let response = self.parse(status, &bytes, path)?;
+            match again.filter(|_| response.is_busy() && started.elapsed() + pause <= PATIENCE) {
+                Some(again) => request = again,
+                None => return Ok(response),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// The body of a response, once it is known to be Elasticsearch's own.
@@ -173,6 +196,13 @@ fn has_product_header(headers: &HeaderMap) -> bool {
 }
 
 impl Response {
+    /// Whether the same request may succeed later: all of it, or some items of a `_bulk` request, found no room.
+    fn is_busy(&self) -> bool {
+        let is_busy = |item: &Value| BUSY.iter().any(|busy| item["index"]["error"]["type"] == *busy);
+        self.status == StatusCode::TOO_MANY_REQUESTS
+            || self.body["items"].as_array().is_some_and(|items| items.iter().any(is_busy))
+    }
+
     /// The body of a successful response; any other is an error with Elasticsearch's reason.
     pub fn success(self, path: &str) -> Result<Value, ElasticError> {
         if self.status.is_success() {
@@ -198,6 +228,8 @@ fn unreachable(address: &str, error: &(dyn std::error::Error + 'static)) -> Conn
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -207,6 +239,15 @@ mod tests {
         let client = Elastic::new(&stores).unwrap();
         let request = client.builder(Method::GET, "/_cat/indices/a-*?format=json").unwrap().build().unwrap();
         assert_eq!(request.url().as_str(), "http://host:9200/es/_cat/indices/a-*?format=json");
+    }
+
+    #[test]
+    fn what_found_no_room_is_sent_again_and_nothing_else() {
+        let response = |status: u16, body| Response { status: StatusCode::from_u16(status).unwrap(), body };
+        let item = |kind: &str| json!({"errors": true, "items": [{"index": {"error": {"type": kind}}}, {}]});
+        assert!(response(429, json!({})).is_busy() && response(200, item(BUSY[0])).is_busy());
+        assert!(!response(200, item("mapper_parsing_exception")).is_busy());
+        assert!(!response(200, json!({"errors": false})).is_busy() && !response(404, Value::Null).is_busy());
     }
 
     #[test]

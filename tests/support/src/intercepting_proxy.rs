@@ -57,6 +57,8 @@ pub enum Interception {
         /// ClickHouse's error code, if there is one.
         code: Option<u32>,
     },
+    /// Not forwarded: refused as by an Elasticsearch that has no room in memory.
+    NoRoom,
     /// Forwarded; the response is withheld and the client waits.
     WithholdResponse,
     /// Forwarded twice, with a second in between, as by a proxy that considers the first attempt failed.
@@ -267,6 +269,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Interception::Empty) => StatusCode::OK.into_response(),
         Some(Interception::Redirect(code, to)) => (status(code), [(header::LOCATION, to)]).into_response(),
         Some(Interception::Refuse { status, code }) => refusal(&head.uri, status, code),
+        Some(Interception::NoRoom) => no_room(),
         Some(Interception::WithholdResponse) => {
             drop(forward(request).await);
             std::future::pending().await
@@ -307,6 +310,13 @@ fn refusal(uri: &Uri, code: u16, clickhouse_code: Option<u32>) -> Response {
     let id = uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("query_id="));
     let id = id.unwrap_or_default().replace("%3A", ":");
     (status(code), [(CODE, clickhouse_code.to_string()), (QUERY_ID, id)], "refused").into_response()
+}
+
+/// Refuses a request as Elasticsearch's parent circuit breaker does.
+fn no_room() -> Response {
+    let body = r#"{"error":{"type":"circuit_breaking_exception","reason":"[parent] Data too large"},"status":429}"#;
+    let headers = [("x-elastic-product", "Elasticsearch"), ("content-type", "application/json")];
+    (StatusCode::TOO_MANY_REQUESTS, headers, body).into_response()
 }
 
 /// The store's response, or `502 Bad Gateway`.
