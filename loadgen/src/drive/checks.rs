@@ -36,17 +36,18 @@ pub(super) fn run(shared: &Arc<Shared>, in_flight: &InFlight, mut batches: mpsc:
 }
 
 fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Option<usize>, Sample) {
-    let Finished { probe, reply, lag, latency, waited, backing, users, is_held_back } = finished;
-    if is_held_back {
-        let sample = Sample { intended: probe.at, lag, latency, waited, outcome: Outcome::HeldBack, backing };
-        return (probe, users, sample);
-    }
+    let Finished { probe, reply, lag, latency, spent, users, is_held_back } = finished;
     let time_out = shared.scenario.time_outs.for_store(probe.question.store());
     let (asked, answered) = (probe.at + lag, probe.at + latency);
-    let outcome = match outcome(shared, &probe, reply, (asked, answered)) {
-        Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
-        outcome => outcome,
+    let outcome = if is_held_back {
+        Outcome::HeldBack
+    } else {
+        match outcome(shared, &probe, reply, (asked, answered)) {
+            Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
+            outcome => outcome,
+        }
     };
+    let (waited, backing) = (spent.waited, spent.backing(outcome, latency));
     let sample = Sample { intended: probe.at, lag, latency, waited, outcome, backing };
     (probe, users, sample)
 }

@@ -159,18 +159,21 @@ impl Commits {
     }
 }
 
-/// How late the tasks of this runtime run at regular instants of the drive, until `ended`. What PostgreSQL held up comes all at once when it
-/// goes on: that delay is not the generator's.
+/// How late the tasks of this runtime run at regular instants of the drive. What PostgreSQL held up comes all at once when it goes on: that
+/// delay is not the generator's.
 async fn measure_delays(commits: Arc<Commits>, ended: CancellationToken) -> DurationHistogram {
     let (clock, drive) = (&commits.clock, commits.shared.scenario.duration);
     let (mut delays, mut due) = (DurationHistogram::default(), Duration::ZERO);
     // Without a timer, the loops of the questions can't run either, which is the error of the drive.
     let Ok(mut timer) = Timer::new() else { return delays };
-    while due < drive && !clock.is_stopped() {
+    while !clock.is_stopped() {
         let Some(Ok(())) = ended.run_until_cancelled(timer.wait_until(clock.instant(due))).await else { break };
         let now = clock.elapsed();
-        let excused = commits.connections.excused(clock.instant(due).into(), clock.instant(now).into());
-        delays.record(now.saturating_sub(due).saturating_sub(excused));
+        // Also after the drive: the last groups wait for connections as well.
+        let excused = commits.connections.pulse(clock.instant(due).into(), clock.instant(now).into());
+        if due < drive {
+            delays.record(now.saturating_sub(due).saturating_sub(excused));
+        }
         due = next_pulse(due + PULSE, now);
     }
     delays

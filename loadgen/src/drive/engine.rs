@@ -163,8 +163,7 @@ pub(super) async fn call<C: Caller>(caller: &C, clock: &Clock, probe: Probe) -> 
     let calling = tokio::time::timeout_at(last.into(), caller.call(&probe));
     let (reply, spent) = call::measure(caller.limit(&probe), calling).await;
     let (reply, latency) = (reply.ok(), intended.elapsed());
-    let backing = spent.backing(latency);
-    Finished { reply, lag, latency, waited: spent.waited, backing, probe, users: None, is_held_back: false }
+    Finished { reply, lag, latency, spent, probe, users: None, is_held_back: false }
 }
 
 #[cfg(test)]

@@ -83,13 +83,13 @@ fn record(scenario: &Scenario, in_flight: &InFlight, mut batches: mpsc::Receiver
     let mut measured = Measurements::new(scenario);
     while let Some(batch) = batches.blocking_recv() {
         in_flight.end(batch.len());
-        for Finished { probe, lag, latency, waited, .. } in batch {
+        for Finished { probe, lag, latency, spent, .. } in batch {
             let class = TenantClass::of(probe.tenant, scenario.tenants as usize);
             let sample = Sample {
                 intended: probe.at,
                 lag,
                 latency,
-                waited,
+                waited: spent.waited,
                 outcome: Outcome::Correct,
                 backing: Backing::NotAsked,
             };

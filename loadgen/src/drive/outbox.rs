@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::measure::Backing;
 use crate::plan::Probe;
 use crate::question::Store;
+use crate::target::call::Spent;
 
 /// Maximum number of calls in flight to one store, in all loops. A store that exceeds this has long failed; the limit protects
 /// memory. It is one for each store, so that a store that stalls never holds back the questions to another.
@@ -33,10 +33,8 @@ pub(super) struct Finished<R> {
     pub(super) lag: Duration,
     /// End minus intended start.
     pub(super) latency: Duration,
-    /// Part of the latency in which the call waited for a connection of this client.
-    pub(super) waited: Duration,
-    /// What the store behind the question's own did.
-    pub(super) backing: Backing,
+    /// What the call spent its time on besides the question's own store.
+    pub(super) spent: Spent,
     /// The group of the user who asked; `None` for a probe at its intended start.
     pub(super) users: Option<usize>,
     /// Whether it was never asked, because a store held it back; its times mean nothing.
@@ -46,8 +44,8 @@ pub(super) struct Finished<R> {
 impl<R> Finished<R> {
     /// A probe that was never asked.
     pub(super) fn held_back(probe: Probe, latency: Duration) -> Self {
-        let (lag, waited) = Default::default();
-        Self { probe, reply: None, lag, latency, waited, backing: Backing::NotAsked, users: None, is_held_back: true }
+        let (lag, spent) = Default::default();
+        Self { probe, reply: None, lag, latency, spent, users: None, is_held_back: true }
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::measure::Backing;
+use crate::measure::{Backing, Outcome};
 
 /// What is known of a call.
 struct Call {
     waited: Cell<Duration>,
-    backing: Cell<Duration>,
-    outcome: Cell<Backing>,
+    in_backing: Cell<Duration>,
+    backing: Cell<Backing>,
     limit: Option<Duration>,
 }
 
@@ -25,16 +25,21 @@ tokio::task_local! {
 pub(crate) struct Spent {
     /// The time that it waited for connections.
     pub(crate) waited: Duration,
-    /// The time that it asked the store behind its own, and whether that answered.
-    backing: (Duration, Backing),
+    /// The time that it asked the store behind its own.
+    in_backing: Duration,
+    /// What that store did.
+    backing: Backing,
 }
 
 impl Spent {
-    /// Whose a failure is of a call that took so long. A call that is late is the fault of the store that most of its time was spent in.
-    pub(crate) fn backing(&self, took: Duration) -> Backing {
-        match self.backing {
-            (spent, Backing::Answered) if spent > took / 2 => Backing::Failed,
-            (_, backing) => backing,
+    /// What the store behind did in a call with that outcome, which took so long. A late call is the fault of the store that most of its
+    /// time was spent in; an error is that of the store that returned it.
+    pub(crate) fn backing(&self, outcome: Outcome, took: Duration) -> Backing {
+        match (self.backing, outcome) {
+            (Backing::NotAsked, _) => Backing::NotAsked,
+            (_, Outcome::TimedOut) if self.in_backing > took / 2 => Backing::Failed,
+            (_, Outcome::TimedOut) => Backing::Answered,
+            (backing, _) => backing,
         }
     }
 }
@@ -43,28 +48,39 @@ impl Spent {
 pub(crate) async fn measure<T>(limit: Option<Duration>, call: impl Future<Output = T>) -> (T, Spent) {
     let measured = async {
         let result = call.await;
-        let spent =
-            |call: &Call| Spent { waited: call.waited.get(), backing: (call.backing.get(), call.outcome.get()) };
+        let spent = |call: &Call| Spent {
+            waited: call.waited.get(),
+            in_backing: call.in_backing.get(),
+            backing: call.backing.get(),
+        };
         (result, CALL.with(spent))
     };
-    let call = Call { waited: Cell::default(), backing: Cell::default(), outcome: Cell::default(), limit };
+    let call = Call { waited: Cell::default(), in_backing: Cell::default(), backing: Cell::default(), limit };
     CALL.scope(call, measured).await
 }
 
 /// Asks the store behind the call's own. Outside of a call, nothing is counted.
 pub(crate) async fn ask_backing_store<T, E>(asking: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let started = Instant::now();
     // Until it answers: a call may be given up meanwhile.
-    CALL.try_with(|call| call.outcome.set(Backing::Failed)).ok();
-    let result = asking.await;
+    let note = |backing| CALL.try_with(|call| call.backing.set(backing)).ok();
+    note(Backing::Failed);
+    let result = {
+        let _time = Asking(Instant::now());
+        asking.await
+    };
     if result.is_ok() {
-        let answered = |call: &Call| {
-            call.backing.set(started.elapsed());
-            call.outcome.set(Backing::Answered);
-        };
-        CALL.try_with(answered).ok();
+        note(Backing::Answered);
     }
     result
+}
+
+/// The time in which the store behind is asked, until it is dropped: also by a call that is given up.
+struct Asking(Instant);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        CALL.try_with(|call| call.in_backing.set(self.0.elapsed())).ok();
+    }
 }
 
 /// How long the call that runs may take; `None` without a limit, and outside of a call.
@@ -114,7 +130,7 @@ mod tests {
         };
         let ((), spent) = measure(None, call).await;
         assert_eq!(spent.waited, Duration::from_millis(3));
-        assert_eq!(spent.backing(Duration::from_millis(8)), Backing::NotAsked);
+        assert_eq!(spent.backing(Outcome::TimedOut, Duration::from_millis(8)), Backing::NotAsked);
     }
 
     #[tokio::test(start_paused = true)]
@@ -127,14 +143,21 @@ mod tests {
                 })
                 .await
             };
-            measure(None, call).await.1.backing(Duration::from_millis(10))
+            let spent = measure(None, call).await.1;
+            [Outcome::TimedOut, Outcome::Error].map(|outcome| spent.backing(outcome, Duration::from_millis(10)))
         };
-        assert_eq!(asking(4, Ok(())).await, Backing::Answered);
-        assert_eq!(asking(6, Ok(())).await, Backing::Failed);
-        assert_eq!(asking(1, Err(())).await, Backing::Failed);
-        let never = ask_backing_store(std::future::pending::<Result<(), ()>>());
-        let (_, spent) = measure(None, tokio::time::timeout(Duration::from_secs(1), never)).await;
-        assert_eq!(spent.backing(Duration::from_secs(1)), Backing::Failed);
+        assert_eq!(asking(4, Ok(())).await, [Backing::Answered; 2]);
+        assert_eq!(asking(6, Ok(())).await, [Backing::Failed, Backing::Answered], "the error came afterwards");
+        assert_eq!(asking(1, Err(())).await, [Backing::Answered, Backing::Failed]);
+        let given_up = async |before, after| {
+            let never = async {
+                tokio::time::sleep(Duration::from_secs(before)).await;
+                ask_backing_store(std::future::pending::<Result<(), ()>>()).await
+            };
+            let took = Duration::from_secs(before + after);
+            measure(None, tokio::time::timeout(took, never)).await.1.backing(Outcome::TimedOut, took)
+        };
+        assert_eq!([given_up(1, 31).await, given_up(31, 1).await], [Backing::Failed, Backing::Answered]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,7 +49,7 @@ impl Connections {
             options,
             permits: Semaphore::new(most as usize),
             idle: Mutex::default(),
-            holds: Mutex::default(),
+            holds: Mutex::new(Holds { most: most as usize, ..Holds::default() }),
         };
         for _ in 0..opened.min(most) {
             let connection = connections.connect().await?;
@@ -58,15 +58,19 @@ impl Connections {
         Ok(connections)
     }
 
-    /// The part of a time that is the store's: while a call held a connection for long, and while those that waited for it caught up.
-    pub(crate) fn excused(&self, from: Instant, to: Instant) -> Duration {
-        lock(&self.holds).excused(from, to)
+    /// Notes that the tasks of these connections run. A call that they could not end meanwhile did not hold its connection for so long.
+    /// Returns the part of a delay, of what was due at `due`, that is the store's: all connections were held until it went on, and what
+    /// waited for them came at once.
+    pub(crate) fn pulse(&self, due: Instant, now: Instant) -> Duration {
+        let mut holds = lock(&self.holds);
+        holds.pulse(now);
+        holds.excused_delay(due, now)
     }
 
     /// Waits for a connection that no other call uses, which counts as waited.
     pub(crate) async fn turn(&self) -> Turn<'_> {
         let permit = {
-            let _wait = Wait::start(|from, to| self.excused(from, to));
+            let _wait = Wait::start(|from, to| lock(&self.holds).excused(from, to));
             self.permits.acquire().await.expect("the semaphore is never closed")
         };
         // From here on, since a store that is slow to accept connections holds up the others as well.
@@ -163,6 +167,8 @@ fn leaves_connection_usable(error: &QueryError) -> bool {
 const STALL: Duration = Duration::from_millis(500);
 /// Between two calls that hold a connection in turn.
 const TURN: Duration = Duration::from_millis(10);
+/// Between two pulses of tasks that run.
+const RUNNING: Duration = Duration::from_millis(100);
 
 /// Since when connections are held, and when calls held them for long.
 #[derive(Debug, Default)]
@@ -172,6 +178,22 @@ struct Holds {
     next: u64,
     /// The last time in which calls held connections for long, in turn or together.
     stall: Option<(Instant, Instant)>,
+    /// How many calls may hold a connection.
+    most: usize,
+    /// The last such time in which no connection was left, until the store went on.
+    backlog: Option<Backlog>,
+    /// When the tasks last ran, if that is noted.
+    pulsed: Option<Instant>,
+}
+
+/// A time in which all connections were held for long.
+#[derive(Debug, Clone, Copy)]
+struct Backlog {
+    start: Instant,
+    /// When the first call ended.
+    resumed: Instant,
+    /// When the last of them ended.
+    end: Instant,
 }
 
 /// A call that holds a connection: since when, and from when on it is slow.
@@ -192,7 +214,8 @@ impl Holds {
     /// The part of a wait that is the store's: of one that began while a call held a connection for long, or while those that had waited for it
     /// caught up, which may take as long again. One that began before would have been served by then, if there had been a connection.
     fn excused(&self, from: Instant, to: Instant) -> Duration {
-        let running = self.held.values().filter(|held| held.slow < to).map(|held| held.start).min();
+        let seen = self.seen(to);
+        let running = self.held.values().filter(|held| held.slow < seen).map(|held| held.start).min();
         let running = running.map(|start| (self.begin(start), to));
         let ended = self.stall.map(|(start, end)| (start, end + (end - start)));
         let overlap = |(start, end): (Instant, Instant)| {
@@ -203,9 +226,39 @@ impl Holds {
 
     fn end(&mut self, number: u64, now: Instant) {
         let Some(Held { start, slow }) = self.held.remove(&number) else { return };
-        if slow < now {
-            self.stall = Some((self.begin(start), now));
+        if slow < self.seen(now) {
+            let start = self.begin(start);
+            self.stall = Some((start, now));
+            let known = self.backlog.filter(|backlog| backlog.start == start);
+            let is_full = self.held.len() + 1 >= self.most;
+            let new = is_full.then_some(Backlog { start, resumed: now, end: now });
+            self.backlog = known.map(|backlog| Backlog { end: now, ..backlog }).or(new).or(self.backlog);
         }
+    }
+
+    /// Until when it is known at `now` that calls could have ended: what comes after a pause of the tasks themselves is not.
+    fn seen(&self, now: Instant) -> Instant {
+        self.pulsed.map_or(now, |pulsed| now.min(pulsed + RUNNING))
+    }
+
+    /// Notes that the tasks run. The calls that were held while they did not are as if they had been held for less.
+    fn pulse(&mut self, now: Instant) {
+        if let Some(paused) = self.pulsed.map(|pulsed| now - pulsed).filter(|paused| *paused > RUNNING) {
+            for held in self.held.values_mut() {
+                let paused = paused.min(now - held.start);
+                (held.start, held.slow) = (held.start + paused, held.slow + paused);
+            }
+        }
+        self.pulsed = Some(now);
+    }
+
+    /// The part of a delay that comes from a backlog of the store: of what was due when it went on, or while those that had waited
+    /// caught up, which may take as long again.
+    fn excused_delay(&self, due: Instant, now: Instant) -> Duration {
+        let Some(Backlog { start, resumed, end }) = self.backlog else { return Duration::ZERO };
+        let caught_up = end + (end - start);
+        let is_after = due + RUNNING >= resumed && due < caught_up;
+        if is_after { caught_up.min(now).saturating_duration_since(due) } else { Duration::ZERO }
     }
 
     /// When the stall began to which a slow call belongs: an earlier one that it continues, or its own start.
@@ -259,6 +312,40 @@ mod tests {
         holds.held.insert(3, held(7_000));
         holds.end(3, at(7_100));
         assert_eq!(holds.excused(at(6_200), at(9_000)), millis(0));
+    }
+
+    #[test]
+    fn a_pause_of_the_tasks_themselves_is_no_stall_of_the_store() {
+        let (start, millis) = (Instant::now(), Duration::from_millis);
+        let at = |time| start + millis(time);
+        let paused = |pulse: u64| {
+            let held = BTreeMap::from([(1, Held::start(at(900), None)), (2, Held::start(at(950), None))]);
+            let mut holds = Holds { held, most: 2, ..Holds::default() };
+            (0..=pulse).step_by(10).for_each(|time| holds.pulse(at(time)));
+            // One call ends before the pulse after the pause, and one after it.
+            holds.end(1, at(3_000));
+            holds.pulse(at(3_001));
+            holds.end(2, at(3_002));
+            [holds.excused(at(1_000), at(3_100)), holds.excused_delay(at(2_990), at(3_020))]
+        };
+        assert_eq!(paused(1_000), [millis(0); 2], "nothing ran for two seconds");
+        assert_eq!(paused(2_995), [millis(2_100), millis(30)], "the negative control: PostgreSQL did not answer");
+    }
+
+    #[test]
+    fn only_what_all_connections_held_up_excuses_a_delay_and_for_as_long_again_at_most() {
+        let (start, millis) = (Instant::now(), Duration::from_millis);
+        let at = |time| start + millis(time);
+        let delays = |most: usize| {
+            let held = BTreeMap::from([(1, Held::start(at(0), None)), (2, Held::start(at(0), None))]);
+            let mut holds = Holds { held, most, ..Holds::default() };
+            holds.end(1, at(3_000));
+            holds.end(2, at(3_010));
+            [(1_000, 1_400), (2_950, 3_050), (4_000, 4_100), (6_000, 6_100), (6_100, 6_200)]
+                .map(|(due, now)| holds.excused_delay(at(due), at(now)).as_millis())
+        };
+        assert_eq!(delays(2), [0, 100, 100, 20, 0]);
+        assert_eq!(delays(3), [0; 5], "a connection was free: nothing waited");
     }
 
     #[test]
