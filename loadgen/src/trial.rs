@@ -235,6 +235,8 @@ impl<'a> Trial<'a> {
         let settling =
             account::settle(self.context(), produced, (driven.ended, self.scenario.settle), self.stop, &progress);
         match self.unless_stopped(settling).await? {
+            // It ends by itself as well when it is stopped.
+            Ok(settled) if self.stop.is_cancelled() && !settled.is_complete() => Err(TrialError::Stopped),
             Ok(settled) => {
                 observer.step_finished(&format!(
                     "{} of {} records have landed or been dead-lettered, after {:.1} s",

@@ -261,8 +261,7 @@ fn reasons(outcome: Outcome, findings: Findings) -> Vec<String> {
     let Some(verdict) = counted(outcome) else { return reasons };
     let slos = findings.slos.into_iter().filter(|one| one.test.verdict == verdict);
     reasons.extend(slos.map(|one| format!("{}: {}", one.slo.name, one.test.reason)));
-    let availability = findings.availability.into_iter().filter(|one| one.test.verdict == verdict);
-    let availability = availability.filter(|_| outcome == Outcome::Failed);
+    let availability = findings.availability.into_iter().filter(|one| one.test.verdict == verdict && one.blocks());
     reasons.extend(availability.map(|one| format!("availability of {}: {}", one.store, one.test.reason)));
     reasons
 }

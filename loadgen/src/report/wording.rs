@@ -73,8 +73,8 @@ pub(super) fn conclusion(report: &Report) -> String {
             "INCONCLUSIVE: nothing failed, but the scenario has no SLO that the run could pass".to_owned()
         }
         Overall::Inconclusive => {
-            "INCONCLUSIVE: no objective is missed for certain, but the samples don't decide every one; the reasons below say \
-             what would"
+            "INCONCLUSIVE: no objective is missed for certain, but the samples don't decide every one; its reason says what \
+             would"
                 .to_owned()
         }
         Overall::Invalid if is_unaccounted(report) => {

@@ -116,7 +116,11 @@ impl Object {
             Self::Postgres => {
                 let options = connect::postgres_options(stores, &names.database(), Role::Reader);
                 match options.connect().await {
-                    Ok(connection) => connection.close().await.err().and(None),
+                    Ok(connection) => {
+                        // Its answer is of no interest.
+                        connection.close().await.ok();
+                        None
+                    }
                     Err(sqlx::Error::Database(error)) => {
                         let is_missing = error.code().is_some_and(|code| code == INVALID_CATALOG_NAME);
                         is_missing.then(|| format!("PostgreSQL has no database {}", names.database()))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use statrs::distribution::{ContinuousCDF as _, Normal};
+
 use super::hypothesis::Hypothesis;
 use super::proportion::Proportion;
 use crate::binomial::{self, Verdict};
@@ -20,8 +22,8 @@ pub(super) enum Bad {
 
 /// Longer drives are no advice.
 const LONGEST_DRIVE: Duration = Duration::from_hours(72);
-/// The standard normal quantiles of an alpha of 5 % and a power of 90 %.
-const QUANTILES: (f64, f64) = (1.645, 1.282);
+/// The standard normal quantile of a power of 90 %.
+const POWER: f64 = 1.282;
 
 impl Bad {
     fn verb(self) -> &'static str {
@@ -63,25 +65,29 @@ pub(super) fn explain(test: &Proportion, judged: (&Blocks, &str), hypothesis: Hy
 
 fn undecided(test: &Proportion, (blocks, period): (&Blocks, &str), hypothesis: Hypothesis, bad: Bad) -> String {
     let Hypothesis { allowed, alpha, longest_stall } = hypothesis;
-    let (drive, verb, needed) = (blocks.drive(), bad.verb(), binomial::min_samples(allowed, alpha));
+    let (drive, needed, effective) = (blocks.drive(), binomial::min_samples(allowed, alpha), test.effective.samples);
+    let [bad_ones, samples] = [blocks.exceedances(), blocks.samples()].map(separated);
+    let seen = format!("{bad_ones} of {samples} {}", bad.verb());
+    let seen_first = if blocks.exceedances() > 0 { format!("{seen}; ") } else { String::new() };
     if let Some(stall) = longest_stall.filter(|stall| drive.div_duration_f64(*stall) < needed as f64) {
-        let (stalls, stall) = (bad.period(), exact_duration(stall));
-        let needed = brief_duration(longest_stall.unwrap_or_default() * needed as u32);
-        return format!("a PASS that excludes {stalls} of {stall} needs a {period} of {needed}");
+        let [stall, needed] = [exact_duration(stall), brief_duration(stall * needed as u32)];
+        return format!("{seen_first}a PASS that excludes {} of {stall} needs a {period} of {needed}", bad.period());
     }
-    let seen = format!("{} of {} {verb}", separated(blocks.exceedances()), separated(blocks.samples()));
-    let effective = test.effective.samples;
     if effective < needed as f64 {
+        let longer = more_time(drive, needed as f64 / effective).filter(|_| blocks.exceedances() == 0);
+        let longer = longer.map_or_else(
+            || " without one".to_owned(),
+            |longer| format!(", as many as a {period} of about {longer} has"),
+        );
+        let [effective, needed] = [effective as u64, needed].map(separated);
         let share = percent(1.0 - allowed);
-        let longer = more_time(drive, needed as f64 / effective);
-        let longer = longer.map_or_else(String::new, |longer| format!(", as many as a {period} of about {longer} has"));
-        let seen = if blocks.exceedances() > 0 { format!("{seen}; ") } else { String::new() };
-        let (effective, needed) = (separated(effective as u64), separated(needed));
-        return format!("{seen}an effective sample of {effective} can't show {share}; that needs {needed}{longer}");
+        return format!(
+            "{seen_first}an effective sample of {effective} can't show {share}; that needs {needed}{longer}"
+        );
     }
     let [low, high] = [test.low, test.high].map(percent);
     let share = (test.effective.exceedances + 0.5) / (effective + 1.0);
-    let advice = match more_time(drive, samples_to_decide(allowed, share) / effective) {
+    let advice = match more_time(drive, samples_to_decide(allowed, alpha, share) / effective) {
         Some(longer) => format!("a {period} of about {longer} probably decides"),
         None => format!("that is too close to the limit for a longer {period} to decide"),
     };
@@ -96,10 +102,10 @@ fn more_time(drive: Duration, factor: f64) -> Option<String> {
 
 /// About how many independent samples decide nine times in ten at that share of bad ones (the normal approximation of
 /// [`binomial::samples_to_decide`], which takes too long for a verdict that is shown every second).
-fn samples_to_decide(allowed: f64, share: f64) -> f64 {
+fn samples_to_decide(allowed: f64, alpha: f64, share: f64) -> f64 {
     let deviation = |share: f64| (share * (1.0 - share)).max(0.0).sqrt();
-    let (alpha, power) = QUANTILES;
-    ((alpha * deviation(allowed) + power * deviation(share)) / (allowed - share)).powi(2)
+    let quantile = Normal::standard().inverse_cdf(1.0 - alpha);
+    ((quantile * deviation(allowed) + POWER * deviation(share)) / (allowed - share)).powi(2)
 }
 
 #[cfg(test)]
@@ -108,10 +114,18 @@ mod tests {
 
     #[test]
     fn the_approximation_is_near_the_exact_number() {
-        for share in [0.01, 0.03, 0.04, 0.07, 0.1] {
-            let exact = binomial::samples_to_decide(0.05, 0.05, share, 0.9).unwrap() as f64;
-            let ratio = samples_to_decide(0.05, share) / exact;
-            assert!((0.7..1.3).contains(&ratio), "{share}: {ratio}");
+        for (allowed, alpha, share) in [
+            (0.05, 0.05, 0.01),
+            (0.05, 0.05, 0.04),
+            (0.05, 0.05, 0.1),
+            (0.05, 0.001, 0.03),
+            (0.05, 0.001, 0.032),
+            (0.05, 0.01, 0.07),
+            (0.001, 0.05, 0.0004),
+        ] {
+            let exact = binomial::samples_to_decide(allowed, alpha, share, 0.9).unwrap() as f64;
+            let ratio = samples_to_decide(allowed, alpha, share) / exact;
+            assert!((0.7..1.3).contains(&ratio), "{allowed} {alpha} {share}: {ratio}");
         }
     }
 
@@ -128,7 +142,8 @@ mod tests {
             reason(|i| i.is_multiple_of(25), 1_000, None, Bad::Exceedances),
             reason(|i| i.is_multiple_of(20), 1_000, None, Bad::Exceedances),
             reason(|_| false, 50, None, Bad::Failures),
-            reason(|_| false, 1_000, Some(Duration::from_secs(20)), Bad::Failures),
+            reason(|i| i == 7, 50, None, Bad::Failures),
+            reason(|i| i < 9, 1_000, Some(Duration::from_secs(20)), Bad::Failures),
         ];
         insta::assert_snapshot!(reasons.join("\n"));
     }
