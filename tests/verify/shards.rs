@@ -81,9 +81,9 @@ async fn a_shard_of_another_plan_is_refused() {
     first.wait_for_line("records loaded").await;
     let other = world.shard("2/2", &SCENARIO.replace("data = 11", "data = 12"));
     let (code, output) = other.wait_for_exit().await;
-    assert!(code == 4 && output.contains("drives or judges something else"), "{output}");
+    assert!(code == 4 && output.contains("`seeds.data` 12, not 11"), "{output}");
     let (code, output) = world.shard("2/3", SCENARIO).wait_for_exit().await;
-    assert!(code == 4 && output.contains("drives or judges something else"), "{output}");
+    assert!(code == 4 && output.contains("number of shards 3, not 2"), "{output}");
     drop(first);
     world.sweep_and_drop().await;
 }
