@@ -135,7 +135,7 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
             Some(span) => source.error(span, explain(error.message())),
             None => syntax(part, &error),
         })?;
-        merge(&mut merged, table.into_inner());
+        merge(&mut merged, table.into_inner(), source);
     }
     merged.remove("include");
     let own = texts.first().map_or(0, |(text, _)| text.len());
@@ -145,7 +145,7 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
         // A key that a table lacks is missing in the scenario's own file, not somewhere in the text that fills it.
         let mut filled: DeTable<'_> =
             filled.into_iter().map(|(key, table)| (key, Spanned::new(0..0, table.into_inner()))).collect();
-        merge(&mut filled, merged);
+        merge(&mut filled, merged, source);
         merged = filled;
     }
     if !structure::fits(&mut merged, 0..own, source) {
@@ -156,15 +156,17 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
     Ok(Some(Raw { describes_population, ..raw }))
 }
 
-fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
+fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>, source: &Source) {
     for (key, mut value) in over {
         let earlier = base.remove_entry(key.get_ref().as_ref());
         let merged = match (earlier, value.get_mut()) {
             (Some((_, mut earlier)), DeValue::Table(over)) if matches!(earlier.get_ref(), DeValue::Table(_)) => {
                 if let DeValue::Table(earlier) = earlier.get_mut() {
-                    merge(earlier, std::mem::take(over));
+                    merge(earlier, std::mem::take(over), source);
                 }
-                Spanned::new(value.span(), earlier.into_inner())
+                // What a table lacks is missing in a file, not in the values that are set besides.
+                let span = if source.is_set(&value.span()) { earlier.span() } else { value.span() };
+                Spanned::new(span, earlier.into_inner())
             }
             _ => value,
         };

@@ -50,7 +50,7 @@ const MEASURED_KEYS: [&str; 9] =
 pub(super) fn read(raw: &mut Raw, source: &mut Source, is_file: bool) -> Result<(), ScenarioError> {
     for named in std::mem::take(&mut raw.slo_files) {
         let wrong = |message: String| source.wrong(&named, "slo_files", message);
-        let folder = source.folder_of(named.span().start).filter(|_| is_file || source.is_set(&named));
+        let folder = source.folder_of(named.span().start).filter(|_| is_file || source.is_set(&named.span()));
         let Some(folder) = folder else {
             return Err(wrong("only a scenario in a file can name others".to_owned()));
         };

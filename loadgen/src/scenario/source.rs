@@ -62,9 +62,9 @@ impl Source {
         Some(folder.map_or_else(PathBuf::new, Path::to_path_buf))
     }
 
-    /// Whether a text is set on the command line.
-    pub(super) fn is_set(&self, at: &Text) -> bool {
-        self.part_at(at.span().start).is_some_and(|(_, part)| !part.has_lines)
+    /// Whether what is at `span` is set on the command line.
+    pub(super) fn is_set(&self, span: &Range<usize>) -> bool {
+        self.part_at(span.start).is_some_and(|(_, part)| !part.has_lines)
     }
 
     /// The part that contains a position, with the position of its first byte.

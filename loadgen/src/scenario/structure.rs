@@ -37,11 +37,14 @@ impl<'a> Walk<'a> {
         if schema["additionalProperties"] == Value::Bool(false) {
             self.unknown(table, path, schema);
         }
-        let is_complete = self.has_required(table, at, path, schema);
+        let is_complete = self.has_required(table, at.clone(), path, schema);
         let fits = table.iter_mut().fold(true, |fits, (key, value)| {
             let key = key.get_ref().as_ref();
             let schema = schema["properties"].get(key).unwrap_or(&schema["additionalProperties"]);
-            self.value(value, &joined(path, key), self.resolved(schema)) && fits
+            // A table of which a file has nothing is missing in the file.
+            let only_set = self.source.is_set(&value.span()) && !self.source.is_set(&at);
+            let lacks_at = if only_set { at.clone() } else { value.span() };
+            self.value(value, lacks_at, &joined(path, key), self.resolved(schema)) && fits
         });
         is_complete && fits
     }
@@ -77,20 +80,20 @@ impl<'a> Walk<'a> {
         missing.is_empty()
     }
 
-    /// Whether a value, and what is in it, has the type of its schema.
-    fn value(&self, value: &mut Spanned<DeValue<'_>>, path: &str, schema: &'a Value) -> bool {
+    /// Whether a value, and what is in it, has the type of its schema. `lacks_at` is where the keys that it lacks are missing.
+    fn value(&self, value: &mut Spanned<DeValue<'_>>, lacks_at: Range<usize>, path: &str, schema: &'a Value) -> bool {
         if !has_type(value.get_ref(), schema) {
             let message = format!("it is {}; write {}", found(value.get_ref()), expected(schema, path));
             self.source.keep::<()>(Err(self.source.wrong(value, path, message)));
             return false;
         }
-        let at = value.span();
         match value.get_mut() {
-            DeValue::Table(table) => self.table(table, at, path, schema),
+            DeValue::Table(table) => self.table(table, lacks_at, path, schema),
             DeValue::Array(items) => {
                 let schema = self.resolved(&schema["items"]);
                 // Each one, so that every mistake is found.
-                items.iter_mut().filter_map(|item| (!self.value(item, path, schema)).then_some(())).count() == 0
+                items.iter_mut().filter_map(|item| (!self.value(item, item.span(), path, schema)).then_some(())).count()
+                    == 0
             }
             DeValue::Integer(number) if type_of(schema) == "integer" => {
                 if u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).is_ok() {

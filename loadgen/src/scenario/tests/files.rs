@@ -60,6 +60,21 @@ fn a_set_value_replaces_the_one_of_the_file() {
     insta::assert_snapshot!(text.join("\n"));
 }
 
+#[test]
+fn what_a_table_lacks_is_missing_in_the_file_and_not_in_a_set_value() {
+    let set = |text: &str, value: &str| {
+        let mistakes = Scenario::parse_with(text, "smoke.toml", &[value.to_owned()], None).unwrap_err();
+        mistakes.iter().map(ScenarioError::at_its_place).collect::<Vec<_>>()
+    };
+    let missing = "missing key `time.replayed_in`; write text in quotes, such as \"60 s\"";
+    let without_key = edited("replayed_in = \"75 s\"\n", "");
+    assert_eq!(set(&without_key, "time.span=1 day"), [format!("smoke.toml:13: {missing}")]);
+    let without_table = "name = \"own\"\n[probes]\n";
+    assert_eq!(set(without_table, "time.span=1 day"), [format!("smoke.toml:1: {missing}")]);
+    let whole = set(SMOKE, "stage=[{ rate = \"2x\" }]");
+    assert!(whole[0].starts_with("--set stage=[{ rate = \"2x\" }]: missing key `stage.for`"), "{whole:?}");
+}
+
 /// Writes files into a folder and reads the first one.
 fn read_files(files: &[(&str, &str)]) -> Result<Scenario, String> {
     let folder = tempfile::tempdir().unwrap();
