@@ -101,8 +101,7 @@ fn assemble(
         (1..=included.len()).chain([0]).chain(included.len() + 1..=included.len() + set.len()).collect();
     let mut source = Source::new(std::iter::once(file).chain(included).chain(set).collect());
     let Some(mut raw) = merge::merged(&source, &precedence).map_err(one)? else { return Err(source.mistakes()) };
-    let read = openslo::read(&mut raw, &mut source, folder.is_some());
-    source.keep(read);
+    openslo::read(&mut raw, &mut source, folder.is_some());
     slos::objectives_differ(&raw.slo, &source);
     raw.slo = raw.slo.into_iter().flat_map(raw::Slo::of_each_objective).collect();
     check::check(&raw, access, &source)

@@ -46,22 +46,27 @@ const MEASURED_KEYS: [&str; 9] =
     ["of", "questions", "tenants", "users", "in_every", "at_least", "longest_stall", "alpha", "unit"];
 
 /// Adds the SLOs of the files that a scenario names in `slo_files`. A path is relative to the file that names it, and one
-/// that is set on the command line to the current folder. `is_file`: whether the scenario is in a file.
-pub(super) fn read(raw: &mut Raw, source: &mut Source, is_file: bool) -> Result<(), ScenarioError> {
+/// that is set on the command line to the current folder. `is_file`: whether the scenario is in a file. Keeps the first
+/// mistake of each file.
+pub(super) fn read(raw: &mut Raw, source: &mut Source, is_file: bool) {
     for named in std::mem::take(&mut raw.slo_files) {
-        let wrong = |message: String| source.wrong(&named, "slo_files", message);
-        let folder = source.folder_of(named.span().start).filter(|_| is_file || source.is_set(&named.span()));
-        let Some(folder) = folder else {
-            return Err(wrong("only a scenario in a file can name others".to_owned()));
-        };
-        let path: PathBuf = folder.join(named.as_ref());
-        let text = merge::read(&path).map_err(|error| wrong(format!("\"{}\": {}", named.as_ref(), error.message)))?;
-        let start = source.push(Part::file(&path.display().to_string(), &text));
-        let file = File { text: &text, start };
-        let slos = file.slos().map_err(|(line, message)| source.error(file.span(line), message))?;
-        raw.slo.extend(slos);
+        let slos = slos_of(&named, source, is_file);
+        raw.slo.extend(source.keep(slos).into_iter().flatten());
     }
-    Ok(())
+}
+
+fn slos_of(named: &Text, source: &mut Source, is_file: bool) -> Result<Vec<raw::Slo>, ScenarioError> {
+    let wrong = |source: &Source, message: String| source.wrong(named, "slo_files", message);
+    let folder = source.folder_of(named.span().start).filter(|_| is_file || source.is_set(&named.span()));
+    let Some(folder) = folder else {
+        return Err(wrong(source, "only a scenario in a file can name others".to_owned()));
+    };
+    let path: PathBuf = folder.join(named.as_ref());
+    let text =
+        merge::read(&path).map_err(|error| wrong(source, format!("\"{}\": {}", named.as_ref(), error.message)))?;
+    let start = source.push(Part::file(&path.display().to_string(), &text));
+    let file = File { text: &text, start };
+    file.slos().map_err(|(line, message)| source.error(file.span(line), message))
 }
 
 /// One OpenSLO file.

@@ -210,6 +210,18 @@ fn each_mistake_in_a_file_gets_one_sentence_with_its_line_and_the_remedy() {
     ]);
 }
 
+#[test]
+fn a_mistake_in_a_file_hides_none_of_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("first.yaml", &searches("op: lte", "op: gte"));
+    write("second.yaml", &searches("[search]", "[serach]"));
+    write("scenario.toml", &format!("slo_files = [\"first.yaml\", \"none.yaml\", \"second.yaml\"]\n{SMOKE}"));
+    let mistakes = Scenario::read_with(&folder.path().join("scenario.toml"), &[], None).unwrap_err();
+    let keys = mistakes.iter().map(|mistake| mistake.message.split(':').next().unwrap());
+    assert_eq!(keys.collect::<Vec<_>>(), ["`slo_files`", "`op`", "`slo.questions`"]);
+}
+
 /// Compares what each file is refused with, a sentence each.
 fn sentences(mistakes: &[(&str, String)]) {
     let mut text = String::new();
