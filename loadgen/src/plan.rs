@@ -245,15 +245,15 @@ impl Plan {
         (steps as u64, (0..steps).filter(reaction).count() as u64)
     }
 
-    /// Number of the records of an era. Events and interactions are those of at most about `counted` communications of each tenant,
-    /// at equal distances, in proportion to all of them: exact if a tenant has no more.
-    pub(crate) fn estimated_totals(&self, era: Era, counted: u64) -> Totals {
+    /// Number of the records of an era. Of each tenant, events and interactions are those of one in `step` communications, in
+    /// proportion to all of them: exact if `step` is 1.
+    pub(crate) fn estimated_totals(&self, era: Era, step: u64) -> Totals {
+        let step = step.max(1);
         let of_tenant = |owner: &Tenant| {
             let (communications, metrics) = match era {
                 Era::Past => (owner.past_communications, owner.past_metrics),
                 Era::Drive => (owner.driven_communications, owner.driven_metrics),
             };
-            let step = communications.div_ceil(counted.max(1)).max(1);
             let follow_ups =
                 (0..communications).step_by(step as usize).map(|index| self.follow_ups(era, owner.index, index));
             let (events, interactions) = follow_ups.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));

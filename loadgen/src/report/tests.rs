@@ -259,7 +259,7 @@ fn an_slo_without_planned_samples_is_never_decided() {
 }
 
 #[test]
-fn what_is_said_of_many_records_is_an_estimate_within_seconds() {
+fn what_is_said_of_many_records_is_an_estimate() {
     let scenario = Scenario { communications: 100_000_000, history: 50_000_000, ..scenario() };
     let text = explain(&scenario, &Past::default());
     assert!(text.contains("100,000,000 communications to PostgreSQL; about 399,000,000 events"), "{text}");

@@ -17,21 +17,22 @@ const COMPARED_PER_SECOND: f64 = 100_000.0;
 /// How long the last batches are assumed to wait until they are sealed and written.
 const SETTLED_AFTER: Duration = Duration::from_secs(35);
 
-/// Communications whose events and interactions are all counted.
-const COUNTED: u64 = 2_000_000;
-/// Of more, so many are.
+/// Communications of an era whose events and interactions are all counted.
+const COUNTED: u64 = 1_000_000;
+/// Of more, about so many are.
 const COUNTED_OF_MORE: u64 = 400_000;
 
-/// The steps of a run of a plan, with counts of its records that are estimates if there are many.
+/// The steps of a run of a plan, with counts of its records. Those of events and interactions are estimates if there are many.
 pub(super) fn steps(scenario: &Scenario, plan: &Plan) -> String {
     let population = plan.population();
-    let communications = |tenant: &Tenant| tenant.past_communications + tenant.driven_communications;
-    let is_estimate = population.tenants().iter().map(communications).sum::<u64>() > COUNTED;
-    let counted = if is_estimate { COUNTED_OF_MORE / u64::from(scenario.tenants) } else { u64::MAX };
-    let [totals, past] = [Era::Drive, Era::Past].map(|era| plan.estimated_totals(era, counted));
+    let sum = |numbers: fn(&Tenant) -> u64| population.tenants().iter().map(numbers).sum::<u64>();
+    let driven_step = step(sum(|tenant| tenant.driven_communications));
+    let totals = plan.estimated_totals(Era::Drive, driven_step);
+    let past = plan.estimated_totals(Era::Past, step(sum(|tenant| tenant.past_communications)));
+    let is_estimate = driven_step > 1;
     let about =
         |count: u64| if is_estimate { format!("about {}", separated(rounded(count))) } else { separated(count) };
-    let count = |numbers: fn(&Tenant) -> u64| separated(population.tenants().iter().map(numbers).sum::<u64>());
+    let count = |numbers: fn(&Tenant) -> u64| separated(sum(numbers));
     let written = exact_duration(scenario.lead() + scenario.duration);
     let mut lines = vec![
         format!(
@@ -69,6 +70,11 @@ pub(super) fn steps(scenario: &Scenario, plan: &Plan) -> String {
         in_all(scenario, population, totals, past.events),
     ]);
     lines.join("\n")
+}
+
+/// One in so many communications of an era is counted: the same for each tenant, since few tenants have most of them.
+fn step(communications: u64) -> u64 {
+    if communications > COUNTED { communications.div_ceil(COUNTED_OF_MORE) } else { 1 }
 }
 
 /// The steps of a run that only asks an existing deployment.
@@ -189,6 +195,11 @@ fn rounded_up(length: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_in_as_many_communications_is_counted_whatever_their_tenant() {
+        assert_eq!([0, COUNTED, COUNTED + 1, 100_000_000].map(step), [1, 1, 3, 250]);
+    }
 
     #[test]
     fn estimates_are_rounded() {
