@@ -32,8 +32,9 @@ pub(super) fn probes(whole: &Raw, own: &[CustomQuestion], source: &Source) -> Pr
     let follow = raw.iter().find(|(name, _)| name.as_ref() == FOLLOW);
     let all = follow.and_then(|(_, at)| source.keep(source.choice(at, "probes.follow", &choices))).unwrap_or(false);
     for (name, at) in raw.iter().filter(|(name, _)| name.as_ref() != FOLLOW) {
-        let question = source.keep(question(name, "probes", own, source));
-        let rate = source.unit(at, &format!("probes.{}", name.as_ref()), units::question_rate);
+        let key = format!("probes.{}", name.as_ref());
+        let question = source.keep(question(name, &key, own, source));
+        let rate = source.unit(at, &key, units::question_rate);
         let Some((question, (rate, by_calendar))) = question.zip(source.keep(rate)) else {
             probes.is_incomplete = true;
             continue;

@@ -107,6 +107,13 @@ impl Source {
         checked.map_err(|mistake| self.mistakes.borrow_mut().push(mistake)).ok()
     }
 
+    /// Keeps mistakes; `None` if there is any.
+    pub(super) fn keep_all(&self, mistakes: impl IntoIterator<Item = ScenarioError>) -> Option<()> {
+        let before = self.mistakes.borrow().len();
+        self.mistakes.borrow_mut().extend(mistakes);
+        (self.mistakes.borrow().len() == before).then_some(())
+    }
+
     /// Whether a mistake was kept.
     pub(super) fn has_mistakes(&self) -> bool {
         !self.mistakes.borrow().is_empty()

@@ -65,6 +65,28 @@ fn a_question_is_read_with_its_file_and_is_asked_judged_and_reported_by_its_name
 }
 
 #[test]
+fn a_mistake_of_a_question_hides_none_of_its_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mistakes = |questions: &str| {
+        let path = folder.path().join("deployed.toml");
+        std::fs::write(&path, DEPLOYED.replace("include = [\"questions/all.toml\"]", "") + questions).unwrap();
+        let mistakes = Scenario::read_with(&path, &[], None).unwrap_err();
+        mistakes.iter().map(|mistake| mistake.message.split('`').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let unknown_store = "[question.open_invoices]\nstore = \"oracle\"\ntext = \"SELECT $id\"\nindex = \"A B\"\n\
+        expect = { rows = \"some\", value = \"$name\" }\n\
+        [question.open_invoices.parameters]\nid = { csv = \"none.csv\", column = \"id\" }\nlist = { values = [] }\n\
+        of = { table = \"t\", column = \"c\" }\n";
+    let of = |keys: &[&str]| keys.iter().map(|key| format!("question.open_invoices.{key}")).collect::<Vec<_>>();
+    let keys = ["store", "index", "expect.rows", "expect.value", "parameters.id", "parameters.list"];
+    assert_eq!(mistakes(unknown_store), of(&keys));
+    let search = "[question.open_invoices]\nstore = \"elasticsearch\"\ndatabase = \"d\"\n\
+        text = '{ \"query\": { \"term\": { \"a\": \"$a\", \"b\": \"$b\" } } }'\nexpect = { rows = \"some\" }\n\
+        parameters = { c = { values = [\"1\"] } }\n";
+    assert_eq!(mistakes(search), of(&["index", "database", "text", "text", "expect.rows", "parameters.c"]));
+}
+
+#[test]
 fn a_population_is_described_as_a_whole_or_not_at_all() {
     let half = DEPLOYED.replace("[probes]", "[population]\ntenants = 1\ncustomers = 5\n[probes]");
     let error = read(&half, QUESTIONS).unwrap_err().to_string();
