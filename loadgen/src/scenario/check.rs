@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::decidable::decidable;
 use super::error::ScenarioError;
 use super::limits::{Connections, TimeOuts};
-use super::names::{name, unknown};
+use super::names::name;
 use super::probes::probes;
 use super::raw::{self, Count, Raw, Text};
 use super::shape::{self, MAX_RECORDS, MAX_TENANTS};
@@ -50,11 +50,12 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
     let stages = shape::stages(raw, tenants, drive_length, source);
     let (time_outs, connections) = (time_outs(&raw.time_outs, source), connections(&raw.connections, source));
     let slos = slos(&raw.slo, (&probes, users.as_deref(), &own), time_outs.as_ref(), (tenants, drive_length), source);
-    let (availability, (time, sizes, drive)) =
-        (availability(raw.availability.as_ref(), source), (time?, sizes?, drive?));
+    let availability = availability(raw.availability.as_ref(), source);
+    let (time, sizes, drive) = (time?, sizes?, drive?);
     let rates = probes.rates.into_iter().map(|(question, rate)| (question, rate * drive.rate));
+    // What the last checks do not need has its default if it has a mistake: such a scenario is never used.
     let scenario = Scenario {
-        name: name?,
+        name: name.unwrap_or_default(),
         description: raw.description.clone(),
         seed: raw.seeds.data,
         key_seed: raw.seeds.keys,
@@ -81,11 +82,11 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
         questions: own,
         describes_population: raw.describes_population,
         stages: stages?,
-        users: users?,
+        users: users.unwrap_or_default(),
         slos,
-        availability: availability?,
-        time_outs: time_outs?,
-        connections: connections?,
+        availability: availability.unwrap_or_default(),
+        time_outs: time_outs.unwrap_or_default(),
+        connections: connections.unwrap_or_default(),
     };
     shape::fits(&scenario, raw, source);
     Some(scenario)
@@ -217,24 +218,17 @@ fn rate(at: Option<&Text>, source: &Source) -> Result<f64, ScenarioError> {
 }
 
 fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source) -> Option<TimeOuts> {
-    let default = Duration::from_secs(2);
-    let mut time_outs =
-        Some(TimeOuts { postgres: default, redis: default, elasticsearch: default, clickhouse: default * 5 });
-    for (name, at) in raw {
-        let checked = time_out(name, at, source);
-        time_outs = source.keep(checked).zip(time_outs).map(|((store, time_out), mut time_outs)| {
+    let range = Duration::from_millis(1)..=Duration::from_mins(10);
+    let mut time_outs = Some(TimeOuts::default());
+    let by_store = raw.iter().filter_map(|(name, at)| Some((Store::from_name(name.as_ref())?, at)));
+    for (store, at) in by_store {
+        let checked = source.keep(source.duration(at, &format!("time_outs.{}", store.as_str()), range.clone()));
+        time_outs = checked.zip(time_outs).map(|(time_out, mut time_outs)| {
             *time_outs.for_store_mut(store) = time_out;
             time_outs
         });
     }
     time_outs
-}
-
-fn time_out(name: &Text, at: &Text, source: &Source) -> Result<(Store, Duration), ScenarioError> {
-    let store = Store::from_name(name.as_ref())
-        .ok_or_else(|| unknown(name, "time_outs", "store", Store::ALL.iter().map(|store| store.as_str()), source))?;
-    let key = format!("time_outs.{}", name.as_ref());
-    Ok((store, source.duration(at, &key, Duration::from_millis(1)..=Duration::from_mins(10))?))
 }
 
 fn connections(raw: &raw::Connections, source: &Source) -> Option<Connections> {

@@ -48,6 +48,13 @@ pub struct TimeOuts {
     pub clickhouse: Duration,
 }
 
+impl Default for TimeOuts {
+    fn default() -> Self {
+        let most = Duration::from_secs(2);
+        Self { postgres: most, redis: most, elasticsearch: most, clickhouse: most * 5 }
+    }
+}
+
 impl TimeOuts {
     /// The time-out of a store.
     pub fn for_store(&self, store: Store) -> Duration {
