@@ -7,19 +7,24 @@ use super::source::Source;
 use crate::question::Question;
 use crate::question::custom::CustomQuestion;
 
+/// Longest name, in bytes.
+pub(super) const MAX_NAME: usize = 40;
+
+/// Whether a name may be part of a file's.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+}
+
 /// A name that may be part of a file's.
 pub(super) fn name(at: &Text, key: &str, source: &Source) -> Result<String, ScenarioError> {
     let name = at.as_ref();
-    let fits = (1..=40).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
-    if fits {
+    if is_name(name) {
         return Ok(name.clone());
     }
-    Err(source.wrong(
-        at,
-        key,
-        format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits, hyphens or underscores"),
-    ))
+    let message =
+        format!("\"{name}\" can't name files; use 1 to {MAX_NAME} lowercase letters, digits, hyphens or underscores");
+    Err(source.wrong(at, key, message))
 }
 
 /// The question of a name: one of Sluice's own, or of the scenario's.
@@ -40,7 +45,7 @@ pub(super) fn question(
 /// The error for a name that nothing has.
 pub(super) fn unknown<'a>(
     at: &Text,
-    table: &str,
+    key: &str,
     kind: &str,
     known: impl Iterator<Item = &'a str>,
     source: &Source,
@@ -48,5 +53,5 @@ pub(super) fn unknown<'a>(
     let known: Vec<&str> = known.collect();
     let suggestion = most_similar(at.as_ref(), known.iter().copied());
     let suggestion = suggestion.map_or_else(String::new, |name| format!("did you mean {name}? "));
-    source.wrong(at, table, format!("unknown {kind} \"{}\"; {suggestion}use {}", at.as_ref(), known.join(", ")))
+    source.wrong(at, key, format!("unknown {kind} \"{}\"; {suggestion}use {}", at.as_ref(), known.join(", ")))
 }

@@ -166,6 +166,7 @@ impl File<'_> {
             tenants: text("tenants")?,
             users: text("users")?,
             in_every: text("in_every")?,
+            further: None,
         })
     }
 

@@ -317,6 +317,9 @@ pub(super) struct Slo {
     /// The objective must hold in every window of this length.
     #[schemars(with = "Option<super::forms::Duration>")]
     pub in_every: Option<Text>,
+    /// The number of a further objective, from 2; `None` for what the file says itself.
+    #[serde(skip)]
+    pub further: Option<u32>,
 }
 
 /// One more objective of an SLO.
@@ -337,7 +340,7 @@ impl Slo {
         let also = std::mem::take(&mut self.also);
         let further = (2..).zip(also).map(|(number, Objective { objective, within })| {
             let name = Spanned::new(self.name.span(), format!("{}-{number}", self.name.as_ref()));
-            Self { name, objective, within, ..self.clone() }
+            Self { name, objective, within, further: Some(number), ..self.clone() }
         });
         let further: Vec<Self> = further.collect();
         [self].into_iter().chain(further).collect()

@@ -18,27 +18,21 @@ const MAX_PART: u64 = 1_000_000;
 
 /// The groups of users; `None` if one has a mistake.
 pub(super) fn users(raw: &[raw::Users], own: &[CustomQuestion], source: &Source) -> Option<Vec<Users>> {
-    let mut groups: Vec<Users> = Vec::new();
-    let mut is_complete = true;
-    for raw in raw {
-        let checked = group(raw, own, source).and_then(|group| {
-            let twice = groups.iter().any(|earlier| earlier.name == group.name);
-            let message = || format!("duplicate users \"{}\"; give each group a name of its own", group.name);
-            let result = if twice { Err(source.wrong(&raw.name, "users.name", message())) } else { Ok(()) };
-            source.keep(result).map(|()| group)
-        });
-        match checked {
-            Some(group) => groups.push(group),
-            None => is_complete = false,
-        }
+    let mut groups = Vec::new();
+    for (index, one) in raw.iter().enumerate() {
+        let is_again = raw[..index].iter().any(|earlier| earlier.name.as_ref() == one.name.as_ref());
+        let message = || format!("duplicate users \"{}\"; give each group a name of its own", one.name.as_ref());
+        let duplicate = is_again.then(|| source.wrong(&one.name, "users.name", message()));
+        let is_unique = source.keep_all(duplicate);
+        groups.push(group(one, own, source).filter(|_| is_unique.is_some()));
     }
-    is_complete.then_some(groups)
+    groups.into_iter().collect()
 }
 
 fn group(raw: &raw::Users, own: &[CustomQuestion], source: &Source) -> Option<Users> {
     let part = |(name, part): (&Text, &Count)| {
-        let question = source.keep(question(name, "users.questions", own, source));
         let key = format!("users.questions.{}", name.as_ref());
+        let question = source.keep(question(name, &key, own, source));
         question.zip(source.keep(source.count(part, &key, 1..MAX_PART + 1)))
     };
     // All of them are checked before the first one without a value ends it.

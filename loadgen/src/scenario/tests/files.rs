@@ -43,6 +43,76 @@ fn every_mistake_of_the_structure_is_found_at_once() {
     insta::assert_snapshot!(mistakes.iter().map(ScenarioError::at_its_place).collect::<Vec<_>>().join("\n"));
 }
 
+/// The key of each mistake in a scenario.
+fn keys(text: &str) -> Vec<String> {
+    let mistakes = Scenario::parse_with(text, "bad.toml", &[], None).unwrap_err();
+    mistakes.iter().map(|mistake| mistake.message.split('`').nth(1).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_wrong_name_hides_no_mistake_of_the_whole() {
+    let text = edited("name = \"smoke\"", "name = \"Smoke Test\"")
+        .replace("communications = 100_000", "communications = 90_000_000\nrate = \"2x\"")
+        .replace("redis = \"2 s\"", "redis = \"2\"");
+    assert_eq!(keys(&text), ["name", "drive.rate", "time_outs.redis"]);
+}
+
+#[test]
+fn a_mistake_of_an_slo_hides_none_of_its_others() {
+    let slo = "[[slo]]\nname = \"search\"\nobjective = \"95 %\"\nwithin = \"1 s\"\n";
+    let questions =
+        "questions = [\"search\", \"search\"]\ntenants = \"huge\"\nin_every = \"1 min\"\nat_least = \"1/s\"\n";
+    let text = format!("{SMOKE}\n{slo}{questions}");
+    assert_eq!(keys(&text), ["slo.name", "slo.questions", "slo.tenants", "slo.in_every", "slo.at_least"]);
+    let commits =
+        format!("{SMOKE}\n{slo}of = \"commits\"\nquestions = []\nusers = \"agents\"\n").replace("1 s\"\nof", "1\"\nof");
+    assert_eq!(keys(&commits), ["slo.name", "slo.within", "slo.questions", "slo.users"]);
+    let unasked = SMOKE.replace("lookup_by_id = \"14/s\"\n", "").replace("lookup_by_email = \"14/s\"\n", "");
+    assert_eq!(keys(&unasked), ["slo.questions"; 2]);
+}
+
+#[test]
+fn the_name_of_a_further_objective_is_no_mistake_that_nobody_wrote() {
+    let named = |name: &str| {
+        format!(
+            "{SMOKE}\n[[slo]]\nname = \"{name}\"\nobjective = \"95 %\"\nwithin = \"1 s\"\nquestions = [\"search\"]\nalso = [{{ \
+             objective = \"99 %\", within = \"2 s\" }}]\n"
+        )
+    };
+    let mistakes = |text: &str| {
+        let mistakes = Scenario::parse_with(text, "bad.toml", &[], None).unwrap_err();
+        mistakes.into_iter().map(|mistake| mistake.message).collect::<Vec<_>>().join("\n")
+    };
+    let again = named("twice").replace(SMOKE, "");
+    let long = "s".repeat(39);
+    insta::assert_snapshot!(
+        [
+            mistakes(&named("Two Words")),
+            mistakes(&named(&long)),
+            mistakes(&format!("{}{again}", named("twice"))),
+            mistakes(&format!("{}{}", named("twice"), again.replace("\"twice\"", "\"twice-2\""))),
+        ]
+        .join("\n"),
+        @r#"
+        `slo.name`: "Two Words" can't name files; use 1 to 40 lowercase letters, digits, hyphens or underscores
+        `slo.name`: "sssssssssssssssssssssssssssssssssssssss" is too long, since its further objectives in `also` are named "sssssssssssssssssssssssssssssssssssssss-2" and so on; use at most 38 characters
+        `slo.name`: duplicate SLO "twice"; give each SLO a name of its own
+        `slo.name`: duplicate SLO "twice-2", as a further objective in `also` is named; give one of the two SLOs another name
+        "#
+    );
+    let key = |from: &str, to: &str| keys(&named("twice").replace(from, to));
+    assert_eq!(key("\"2 s\" }", "\"2\" }"), ["slo.also.within"]);
+    assert_eq!(key("\"99 %\"", "\"99\""), ["slo.also.objective"]);
+}
+
+#[test]
+fn groups_of_users_with_mistakes_are_compared_by_name() {
+    let users = "[[users]]\nname = \"agents\"\ncount = 0\nthink_time = \"1 s\"\nquestions = { serach = 1 }\n";
+    let text = format!("{SMOKE}\n{users}{users}");
+    let own = ["users.count", "users.questions.serach"];
+    assert_eq!(keys(&text), [&own[..], &["users.name"], &own].concat());
+}
+
 #[test]
 fn a_set_value_replaces_the_one_of_the_file() {
     let set = |values: &[&str]| {
