@@ -67,7 +67,7 @@ impl Scenario {
     /// any. All mistakes are the error.
     pub fn read_with(path: &Path, set: &[String], access: Option<Access>) -> Result<Self, Vec<ScenarioError>> {
         let text = merge::read(path).map_err(|mistake| vec![mistake])?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path.parent().unwrap_or(Path::new(""));
         assemble(Part::file(&path.display().to_string(), &text), Some(folder), set, access)
     }
 

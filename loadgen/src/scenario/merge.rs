@@ -37,6 +37,8 @@ pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
     };
     let text = files::open(path)
         .and_then(std::io::read_to_string)
+        // Some editors begin a text with a byte order mark.
+        .map(|text| text.trim_start_matches('\u{feff}').to_owned())
         .and_then(|text| if text.trim().is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) });
     text.map_err(|error| {
         let message = match error.kind() {
@@ -138,6 +140,9 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
         merge(&mut merged, table.into_inner(), source);
     }
     merged.remove("include");
+    if merged.is_empty() {
+        return Err(source.error(0..0, "it has no keys; docs/scenarios.md says what to write"));
+    }
     let own = texts.first().map_or(0, |(text, _)| text.len());
     let describes_population = ["population", "past"].iter().any(|key| merged.get(*key).is_some());
     if !describes_population {

@@ -204,6 +204,19 @@ fn includes_are_followed_to_a_depth() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let mark = |text: &str| format!("\u{feff}{text}");
+    let own = mark("include = [\"base.toml\"]\nname = \"own\"\n");
+    assert_eq!(read_files(&[("own.toml", &own), ("base.toml", &mark(SMOKE))]).unwrap().name, "own");
+}
+
+#[test]
+fn a_file_without_a_key_has_one_mistake() {
+    let error = read_files(&[("own.toml", "# later\n")]).unwrap_err();
+    assert_eq!(error, "read scenario FOLDER/own.toml: line 1: it has no keys; docs/scenarios.md says what to write");
+}
+
+#[test]
 fn a_device_is_no_file() {
     let error = Scenario::read(std::path::Path::new("/dev/zero")).unwrap_err();
     assert_eq!(error.to_string(), "read scenario /dev/zero: it is a device; name a file");
