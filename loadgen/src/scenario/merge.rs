@@ -143,6 +143,8 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
     if merged.is_empty() {
         return Err(source.error(0..0, "it has no keys; docs/scenarios.md says what to write"));
     }
+    // A misspelt table describes the population as well.
+    structure::known(&mut merged, source);
     let own = texts.first().map_or(0, |(text, _)| text.len());
     let describes_population = ["population", "past"].iter().any(|key| merged.get(*key).is_some());
     if !describes_population {

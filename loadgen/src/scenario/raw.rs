@@ -17,7 +17,7 @@ pub(super) type Count = Spanned<u64>;
 #[schemars(title = "Sluice scenario")]
 pub(super) struct Raw {
     /// Name of the run's files: 1 to 40 lowercase letters, digits, hyphens and underscores.
-    #[schemars(with = "String", regex(pattern = r"^[a-z0-9_-]{1,40}$"))]
+    #[schemars(with = "String", regex(pattern = r"^[a-z0-9_-]{1,40}$"), extend("examples" = ["checkout"]))]
     pub name: Text,
     /// One sentence.
     #[serde(default)]
@@ -79,7 +79,7 @@ pub(super) struct OwnQuestion {
     pub store: Text,
     /// SQL with parameters as $name (PostgreSQL) or {name:Type} (ClickHouse), the JSON of a search with "$name"
     /// (Elasticsearch), or a command with $name (Redis).
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("examples" = ["SELECT 1"]))]
     pub text: Text,
     /// Database of PostgreSQL or ClickHouse; without it, that of the namespace.
     #[schemars(with = "Option<String>")]
@@ -264,7 +264,7 @@ pub(super) struct Stage {
 #[serde(deny_unknown_fields)]
 pub(super) struct Users {
     /// Its name in reports and in `slo.users`.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("examples" = ["agents"]))]
     pub name: Text,
     /// Number of users.
     #[schemars(with = "u64", range(min = 1, max = 10000))]
@@ -282,7 +282,7 @@ pub(super) struct Users {
 #[serde(deny_unknown_fields)]
 pub(super) struct Slo {
     /// Its name in reports.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("examples" = ["search-200ms"]))]
     pub name: Text,
     /// What is judged: "questions", the "commits" of writes to PostgreSQL, or "events" until ClickHouse shows them.
     #[schemars(with = "Option<super::forms::Operation>")]

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::error::ScenarioError;
 use super::raw::{Count, Text};
 use super::units;
+use crate::number::separated;
 
 /// One text.
 #[derive(Debug, Clone)]
@@ -175,7 +176,8 @@ impl Source {
         if range.contains(&value) {
             return Ok(value);
         }
-        Err(self.wrong(at, key, format!("{value} is out of range; write {} to {}", range.start, range.end - 1)))
+        let [low, high] = [range.start, range.end - 1].map(separated);
+        Err(self.wrong(at, key, format!("{value} is out of range; write {low} to {high}")))
     }
 
     /// One of a few words.

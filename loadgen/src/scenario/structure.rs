@@ -10,12 +10,19 @@ use toml::de::{DeTable, DeValue};
 use super::advice::most_similar;
 use super::raw::Raw;
 use super::source::Source;
+use crate::number::separated;
 
 /// Keeps a mistake for each unknown key, each missing key and each value of a wrong type. Removes unknown keys. Returns whether
 /// the rest can be read: nothing is missing, and no type is wrong.
 pub(super) fn fits(table: &mut DeTable<'_>, whole: Range<usize>, source: &Source) -> bool {
     let schema = Value::from(schemars::schema_for!(Raw));
     Walk { schema: &schema, source }.table(table, whole, "", &schema)
+}
+
+/// Keeps a mistake for each unknown key of the whole scenario, and removes it.
+pub(super) fn known(table: &mut DeTable<'_>, source: &Source) {
+    let schema = Value::from(schemars::schema_for!(Raw));
+    Walk { schema: &schema, source }.unknown(table, "", &schema);
 }
 
 struct Walk<'a> {
@@ -60,7 +67,11 @@ impl<'a> Walk<'a> {
             let suggestion = meant.map_or_else(String::new, |name| format!("did you mean `{name}`? "));
             let message = format!("unknown key `{}`; {suggestion}use {}", joined(path, key), known.join(", "));
             self.source.keep::<()>(Err(self.source.error(at.span(), message)));
-            let fits = |meant: &&str| has_type(value.get_ref(), self.resolved(&schema["properties"][*meant]));
+            // One that is missing otherwise was meant, whatever its value is.
+            let is_required = |meant: &str| required(schema).any(|key| key == meant);
+            let fits = |meant: &&str| {
+                is_required(meant) || has_type(value.get_ref(), self.resolved(&schema["properties"][*meant]))
+            };
             if let Some(meant) = meant.filter(|meant| !table.contains_key(*meant)).filter(fits) {
                 table.insert(Spanned::new(at.span(), meant.to_owned().into()), value);
             }
@@ -69,8 +80,7 @@ impl<'a> Walk<'a> {
 
     /// Whether no key is missing.
     fn has_required(&self, table: &DeTable<'_>, at: Range<usize>, path: &str, schema: &'a Value) -> bool {
-        let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let missing: Vec<&str> = required.filter(|key| !table.contains_key(*key)).collect();
+        let missing: Vec<&str> = required(schema).filter(|key| !table.contains_key(*key)).collect();
         for key in &missing {
             let whole = joined(path, key);
             let expected = expected(self.resolved(&schema["properties"][*key]), &whole);
@@ -83,30 +93,46 @@ impl<'a> Walk<'a> {
     /// Whether a value, and what is in it, has the type of its schema. `lacks_at` is where the keys that it lacks are missing.
     fn value(&self, value: &mut Spanned<DeValue<'_>>, lacks_at: Range<usize>, path: &str, schema: &'a Value) -> bool {
         if !has_type(value.get_ref(), schema) {
-            let message = format!("it is {}; write {}", found(value.get_ref()), expected(schema, path));
-            self.source.keep::<()>(Err(self.source.wrong(value, path, message)));
-            return false;
+            return self.refuse(value, path, &expected(schema, path));
         }
         match value.get_mut() {
             DeValue::Table(table) => self.table(table, lacks_at, path, schema),
             DeValue::Array(items) => {
                 let schema = self.resolved(&schema["items"]);
                 // Each one, so that every mistake is found.
-                items.iter_mut().filter_map(|item| (!self.value(item, item.span(), path, schema)).then_some(())).count()
-                    == 0
+                items.iter_mut().map(|item| self.item(item, path, schema)).filter(|fits| !fits).count() == 0
             }
-            DeValue::Integer(number) if type_of(schema) == "integer" => {
-                if u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).is_ok() {
-                    return true;
-                }
-                let (low, high) = bounds(schema);
+            DeValue::Integer(number) => {
+                let digits = number.as_str().replace('_', "");
+                let (is_possible, (low, high)) = match type_of(schema) {
+                    "integer" => (u64::from_str_radix(&digits, number.radix()).is_ok(), bounds(schema)),
+                    _ => (i64::from_str_radix(&digits, number.radix()).is_ok(), number_bounds(schema)),
+                };
                 let message = format!("{} is out of range; write {low} to {high}", number.as_str());
-                self.source.keep::<()>(Err(self.source.wrong(value, path, message)));
-                false
+                self.source.keep_all((!is_possible).then(|| self.source.wrong(value, path, message))).is_some()
             }
             _ => true,
         }
     }
+
+    /// Whether an item of a list has the type of its schema.
+    fn item(&self, item: &mut Spanned<DeValue<'_>>, path: &str, schema: &'a Value) -> bool {
+        if type_of(schema) == "object" && !has_type(item.get_ref(), schema) {
+            return self.refuse(item, path, &format!("it as a table [[{path}]], or as one in braces"));
+        }
+        self.value(item, item.span(), path, schema)
+    }
+
+    /// Keeps the mistake of a value of a wrong type.
+    fn refuse(&self, value: &Spanned<DeValue<'_>>, path: &str, expected: &str) -> bool {
+        let message = format!("it is {}; write {expected}", found(value.get_ref()));
+        self.source.keep_all([self.source.wrong(value, path, message)]).is_some()
+    }
+}
+
+/// The keys that a table must have.
+fn required(schema: &Value) -> impl Iterator<Item = &str> {
+    schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// Whether a value itself has the type of a schema.
@@ -132,8 +158,15 @@ fn type_of(schema: &Value) -> &str {
     schema["type"].as_str().or_else(|| schema["type"][0].as_str()).unwrap_or_default()
 }
 
-fn bounds(schema: &Value) -> (u64, u64) {
-    (schema["minimum"].as_u64().unwrap_or(0), schema["maximum"].as_u64().unwrap_or(u64::MAX))
+/// The lowest and the highest whole number of a schema, as text.
+fn bounds(schema: &Value) -> (String, String) {
+    let (low, high) = (schema["minimum"].as_u64().unwrap_or(0), schema["maximum"].as_u64().unwrap_or(u64::MAX));
+    (separated(low), separated(high))
+}
+
+/// Those of a number with a fraction.
+fn number_bounds(schema: &Value) -> (String, String) {
+    (schema["minimum"].to_string(), schema["maximum"].to_string())
 }
 
 /// A value of a wrong type, in words.
@@ -165,7 +198,10 @@ fn expected(schema: &Value, path: &str) -> String {
             let (low, high) = bounds(schema);
             format!("a whole number from {low} to {high}, without quotes")
         }
-        "number" => format!("a number from {} to {}, without quotes", schema["minimum"], schema["maximum"]),
+        "number" => {
+            let (low, high) = number_bounds(schema);
+            format!("a number from {low} to {high}, without quotes")
+        }
         "boolean" => "true or false, without quotes".to_owned(),
         "array" if schema["items"]["$ref"].is_string() => format!("it as tables [[{path}]]"),
         "array" => "a list in square brackets".to_owned(),

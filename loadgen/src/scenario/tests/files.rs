@@ -114,6 +114,41 @@ fn groups_of_users_with_mistakes_are_compared_by_name() {
 }
 
 #[test]
+fn each_value_of_a_wrong_type_says_what_to_write() {
+    let mistakes = |from: &str, to: &str| {
+        let mistakes = Scenario::parse_with(&edited(from, to), "bad.toml", &[], None).unwrap_err();
+        mistakes.iter().map(ScenarioError::at_its_place).collect::<Vec<_>>().join("\n")
+    };
+    let digits = format!("skew = {}", "9".repeat(44));
+    insta::assert_snapshot!(
+        [
+            mistakes("alpha = \"5 %\"", "also = [3]"),
+            mistakes("description", "stage = [1]\ndescription"),
+            mistakes("skew = 1.0", &digits),
+            mistakes("skew = 1.0", "skew = -1"),
+            mistakes("keys = 7", "kyes = \"7\""),
+            mistakes("customers = 20_000", "customers = 200_000_000"),
+            mistakes("name = \"smoke\"\n", ""),
+            mistakes("[population]", "[populaton]").replace('\n', "; "),
+        ]
+        .join("\n"),
+        @r#"
+        bad.toml:74: `slo.also`: it is the number 3; write it as a table [[slo.also]], or as one in braces
+        bad.toml:6: `stage`: it is the number 1; write it as a table [[stage]], or as one in braces
+        bad.toml:22: `population.skew`: 99999999999999999999999999999999999999999999 is out of range; write 0 to 3
+        bad.toml:22: `population.skew`: -1 is out of range; write 0.0 (equal tenants) to 3.0
+        bad.toml:11: unknown key `seeds.kyes`; did you mean `keys`? use data, keys
+        bad.toml:11: `seeds.keys`: it is the text "7"; write a whole number from 0 to 18,446,744,073,709,551,615, without quotes
+        bad.toml:23: `population.customers`: 200000000 is out of range; write 3 to 100,000,000
+        bad.toml:1: missing key `name`; write text in quotes, such as "checkout"
+        bad.toml:20: unknown key `populaton`; did you mean `population`? use availability, connections, description, drive, include, name, past, population, probes, question, seeds, slo, slo_files, stage, time, time_outs, users
+        "#
+    );
+    let both = SMOKE.replace("[population]", "[populaton]").replace("[past]", "[psat]");
+    assert_eq!(keys(&both), ["populaton", "psat"]);
+}
+
+#[test]
 fn a_set_value_replaces_the_one_of_the_file() {
     let set = |values: &[&str]| {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
