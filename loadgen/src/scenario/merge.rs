@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::advice::explain;
-use super::error::ScenarioError;
+use super::error::{ScenarioError, one_line};
 use super::raw::Raw;
 use super::source::{Part, Source};
 use super::structure;
@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
 
 /// The value of `--set KEY=VALUE` as a text of its own. A value that is not TOML is a string.
 pub(super) fn set(assignment: &str) -> Result<Part, ScenarioError> {
-    let name = format!("--set {assignment}");
+    let name = one_line(&format!("--set {assignment}"));
     let Some((key, value)) = assignment.split_once('=') else {
         let message = "it has no value; write KEY=VALUE, such as drive.rate=2x".to_owned();
         return Err(ScenarioError { file: name, line: None, message });
@@ -108,7 +108,7 @@ fn collect(
 
 /// The values of `include`, each with its position.
 fn included(part: &Part) -> Result<Vec<(usize, String)>, ScenarioError> {
-    let table = DeTable::parse(&part.text).map_err(|error| syntax(part, &error))?;
+    let table = DeTable::parse(&part.text).map_err(|error| syntax(part, (0, &part.text), &error))?;
     let Some(include) = table.get_ref().get("include") else { return Ok(Vec::new()) };
     let message = "`include`: it is not a list of files; write include = [\"base.toml\"]";
     let DeValue::Array(files) = include.get_ref() else { return Err(part.error(include.span().start, message)) };
@@ -119,24 +119,21 @@ fn included(part: &Part) -> Result<Vec<(usize, String)>, ScenarioError> {
     files.iter().map(file).collect()
 }
 
-fn syntax(part: &Part, error: &toml::de::Error) -> ScenarioError {
-    let message = explain(error.message());
-    let message = if part.has_lines { message } else { format!("{message}; the form is KEY=VALUE") };
-    part.error(error.span().unwrap_or_default().start, message)
+/// The error of a part whose text has blanks before it, up to `start`.
+fn syntax(part: &Part, (start, text): (usize, &str), error: &toml::de::Error) -> ScenarioError {
+    let at = error.span().unwrap_or_default().start.saturating_sub(start);
+    part.error(at, explain(error, text, part.has_lines))
 }
 
 /// Parses and merges `source`, whose parts are in the order of `precedence`, and reads the result. Keeps a mistake for each unknown
 /// key, which the result lacks; without a result, mistakes of its structure were kept.
 pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw>, ScenarioError> {
     // Blanks before each text give all values different positions.
-    let texts: Vec<(String, &Part)> =
-        source.parts().map(|(start, part)| (" ".repeat(start) + &part.text, part)).collect();
+    let texts: Vec<(usize, String, &Part)> =
+        source.parts().map(|(start, part)| (start, " ".repeat(start) + &part.text, part)).collect();
     let mut merged = DeTable::new();
-    for (text, part) in precedence.iter().map(|&index| &texts[index]) {
-        let table = DeTable::parse(text).map_err(|error| match error.span() {
-            Some(span) => source.error(span, explain(error.message())),
-            None => syntax(part, &error),
-        })?;
+    for (start, text, part) in precedence.iter().map(|&index| &texts[index]) {
+        let table = DeTable::parse(text).map_err(|error| syntax(part, (*start, text), &error))?;
         merge(&mut merged, table.into_inner(), source);
     }
     merged.remove("include");
@@ -145,7 +142,7 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
     }
     // A misspelt table describes the population as well.
     structure::known(&mut merged, source);
-    let own = texts.first().map_or(0, |(text, _)| text.len());
+    let own = texts.first().map_or(0, |(_, text, _)| text.len());
     let describes_population = ["population", "past"].iter().any(|key| merged.get(*key).is_some());
     if !describes_population {
         let filled = DeTable::parse(NO_POPULATION).map_err(|error| source.error(0..0, error))?.into_inner();
@@ -159,7 +156,7 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
         return Ok(None);
     }
     let raw = Raw::deserialize(Deserializer::from(Spanned::new(0..own, merged)))
-        .map_err(|error| source.error(error.span().unwrap_or_default(), explain(error.message())))?;
+        .map_err(|error| source.error(error.span().unwrap_or_default(), explain(&error, "", true)))?;
     Ok(Some(Raw { describes_population, ..raw }))
 }
 

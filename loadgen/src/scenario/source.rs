@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::error::ScenarioError;
+use super::error::{ScenarioError, one_line};
 use super::raw::{Count, Text};
 use super::units;
 use crate::number::separated;
@@ -32,7 +32,7 @@ impl Part {
     pub(super) fn error(&self, at: usize, message: impl std::fmt::Display) -> ScenarioError {
         let line = self.text[..at.min(self.text.len())].matches('\n').count() + 1;
         let line = Some(line).filter(|_| self.has_lines);
-        ScenarioError { file: self.name.clone(), line, message: message.to_string() }
+        ScenarioError { file: self.name.clone(), line, message: one_line(&message.to_string()) }
     }
 }
 

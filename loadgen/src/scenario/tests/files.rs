@@ -129,7 +129,7 @@ fn each_value_of_a_wrong_type_says_what_to_write() {
             mistakes("keys = 7", "kyes = \"7\""),
             mistakes("customers = 20_000", "customers = 200_000_000"),
             mistakes("name = \"smoke\"\n", ""),
-            mistakes("[population]", "[populaton]").replace('\n', "; "),
+            mistakes("[population]", "[populaton]"),
         ]
         .join("\n"),
         @r#"
@@ -178,6 +178,31 @@ fn what_a_table_lacks_is_missing_in_the_file_and_not_in_a_set_value() {
     assert_eq!(set(without_table, "time.span=1 day"), [format!("smoke.toml:1: {missing}")]);
     let whole = set(SMOKE, "stage=[{ rate = \"2x\" }]");
     assert!(whole[0].starts_with("--set stage=[{ rate = \"2x\" }]: missing key `stage.for`"), "{whole:?}");
+}
+
+#[test]
+fn what_is_written_twice_is_named() {
+    let mistake = |text: String| Scenario::parse(&text, "bad.toml").unwrap_err().at_its_place();
+    insta::assert_snapshot!(
+        [
+            mistake(edited("keys = 7\n", "keys = 7\nkeys = 8\n")),
+            mistake(format!("{SMOKE}[slo]\nname = \"more\"\n")),
+            mistake(format!("{SMOKE}[population]\ntenants = 4\n")),
+        ]
+        .join("\n"),
+        @r#"
+        bad.toml:12: duplicate key `keys`; write each key once
+        bad.toml:105: duplicate table `slo`; write each one as [[slo]]
+        bad.toml:105: duplicate table `population`; write each table once, with all its keys
+        "#
+    );
+}
+
+#[test]
+fn control_characters_of_a_file_are_escaped_in_errors() {
+    let text = edited("name = \"smoke\"", "name = \"smo\\nke\\u001b[1m\"");
+    let error = Scenario::parse(&text, "bad.toml").unwrap_err().message;
+    assert!(error.starts_with(r#"`name`: "smo\nke\u{1b}[1m" can't name files"#), "{error}");
 }
 
 /// Writes files into a folder and reads the first one.
