@@ -8,16 +8,16 @@ use toml::Spanned;
 
 use super::decidable::decidable;
 use super::error::ScenarioError;
+use super::forms::{MAX_CONNECTIONS, MAX_RECORDS, MAX_TENANTS};
 use super::limits::{Connections, TimeOuts};
 use super::names::name;
 use super::probes::probes;
 use super::raw::{self, Count, Raw, Text};
-use super::shape::{self, MAX_RECORDS, MAX_TENANTS};
 use super::slos::slos;
 use super::source::Source;
 use super::types::{Access, Arrivals, Availability, Pace, Scenario, Undecided};
 use super::units::exact_duration;
-use super::{access, questions, units, users};
+use super::{access, questions, shape, units, users};
 use crate::question::Store;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -234,7 +234,9 @@ fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source) -> Option<TimeOuts> {
 fn connections(raw: &raw::Connections, source: &Source) -> Option<Connections> {
     let default = Connections::default();
     let count = |at: Option<&Count>, key: &str, default: u32| {
-        at.map_or(Some(default), |at| source.keep(source.count(at, key, 1..10_001)).map(|count| count as u32))
+        at.map_or(Some(default), |at| {
+            source.keep(source.count(at, key, 1..MAX_CONNECTIONS + 1)).map(|count| count as u32)
+        })
     };
     let postgres = count(raw.postgres.as_ref(), "connections.postgres", default.postgres);
     let writers = count(raw.postgres_writers.as_ref(), "connections.postgres_writers", default.postgres_writers);

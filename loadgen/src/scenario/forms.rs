@@ -1,10 +1,22 @@
-//! The form of each value of a scenario that is written as text with a unit, for the JSON schema. Nothing is parsed here.
+//! The form of each value of a scenario that is written as text with a unit, for the JSON schema, and the highest counts. Nothing
+//! is parsed here.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::question::{Question, Store};
+
+/// Highest number of tenants.
+pub(super) const MAX_TENANTS: u64 = 1_000;
+/// Highest number of records of one kind.
+pub(super) const MAX_RECORDS: u64 = 100_000_000;
+/// Highest number of users of a group.
+pub(super) const MAX_USERS: u64 = 10_000;
+/// Highest part of a question in the questions of a group.
+pub(super) const MAX_PART: u64 = 1_000_000;
+/// Highest number of connections of one kind.
+pub(super) const MAX_CONNECTIONS: u64 = 10_000;
 
 /// A type whose only purpose is its schema.
 macro_rules! form {
@@ -105,7 +117,7 @@ form!(
 form!(
     /// The part of a question in those of users.
     Part,
-    |_| json_schema!({ "type": "integer", "minimum": 1, "maximum": 1_000_000 })
+    |_| json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_PART })
 );
 
 form!(

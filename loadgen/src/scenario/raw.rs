@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::forms::{MAX_CONNECTIONS, MAX_RECORDS, MAX_TENANTS, MAX_USERS};
+
 pub(super) type Text = Spanned<String>;
 pub(super) type Count = Spanned<u64>;
 
@@ -139,10 +141,10 @@ pub(super) struct Expect {
 #[serde(deny_unknown_fields)]
 pub(super) struct Connections {
     /// Connections that ask questions of PostgreSQL, at most.
-    #[schemars(with = "Option<u64>", range(min = 1, max = 10_000))]
+    #[schemars(with = "Option<u64>", range(min = 1, max = MAX_CONNECTIONS))]
     pub postgres: Option<Count>,
     /// Connections that write to PostgreSQL, at most: as many transactions are in flight.
-    #[schemars(with = "Option<u64>", range(min = 1, max = 10_000))]
+    #[schemars(with = "Option<u64>", range(min = 1, max = MAX_CONNECTIONS))]
     pub postgres_writers: Option<Count>,
 }
 
@@ -185,19 +187,19 @@ pub(super) struct Time {
 #[serde(deny_unknown_fields)]
 pub(super) struct Population {
     /// Number of tenants.
-    #[schemars(with = "u64", range(min = 1, max = 1000))]
+    #[schemars(with = "u64", range(min = 1, max = MAX_TENANTS))]
     pub tenants: Count,
     /// Customers of all tenants.
-    #[schemars(with = "u64", range(min = 1, max = 100_000_000))]
+    #[schemars(with = "u64", range(min = 1, max = MAX_RECORDS))]
     pub customers: Count,
     /// Exponent of the tenants' sizes (Zipf): 0 makes them equal.
     #[schemars(with = "Option<f64>", range(min = 0, max = 3))]
     pub skew: Option<Spanned<f64>>,
     /// Customers per campaign.
-    #[schemars(with = "Option<u64>", range(min = 1, max = 100_000_000))]
+    #[schemars(with = "Option<u64>", range(min = 1, max = MAX_RECORDS))]
     pub customers_per_campaign: Option<Count>,
     /// Customers per agent.
-    #[schemars(with = "Option<u64>", range(min = 1, max = 100_000_000))]
+    #[schemars(with = "Option<u64>", range(min = 1, max = MAX_RECORDS))]
     pub customers_per_agent: Option<Count>,
 }
 
@@ -206,7 +208,7 @@ pub(super) struct Population {
 #[serde(deny_unknown_fields)]
 pub(super) struct Past {
     /// Communications before `time.start`, with their events and interactions.
-    #[schemars(with = "u64", range(min = 1, max = 100_000_000))]
+    #[schemars(with = "u64", range(min = 1, max = MAX_RECORDS))]
     pub communications: Count,
     /// Whole days over which they are spread.
     #[schemars(with = "super::forms::Duration")]
@@ -218,7 +220,7 @@ pub(super) struct Past {
 #[serde(deny_unknown_fields)]
 pub(super) struct Drive {
     /// Communications that it writes at 1x, each with its events and interactions.
-    #[schemars(with = "u64", range(min = 1, max = 100_000_000))]
+    #[schemars(with = "u64", range(min = 1, max = MAX_RECORDS))]
     pub communications: Count,
     /// Factor on the communications and on the rate of every question.
     #[schemars(with = "Option<super::forms::OneFactor>")]
@@ -267,7 +269,7 @@ pub(super) struct Users {
     #[schemars(with = "String", extend("examples" = ["agents"]))]
     pub name: Text,
     /// Number of users.
-    #[schemars(with = "u64", range(min = 1, max = 10000))]
+    #[schemars(with = "u64", range(min = 1, max = MAX_USERS))]
     pub count: Count,
     /// How long a user thinks before a question, on average.
     #[schemars(with = "super::forms::Duration")]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::error::ScenarioError;
+use super::forms::{MAX_RECORDS, MAX_TENANTS};
 use super::raw::{self, Raw, Text};
 use super::source::Source;
 use super::stages::{Factor, Stage};
@@ -13,10 +14,6 @@ use super::units::{self, exact_duration};
 use crate::number::separated;
 use crate::population::metrics_of_tenants;
 
-/// Maximum number of tenants.
-pub(super) const MAX_TENANTS: u64 = 1_000;
-/// Maximum number of records of one kind.
-pub(super) const MAX_RECORDS: u64 = 100_000_000;
 /// Longest stage.
 const MAX_LENGTH: Duration = Duration::from_hours(24 * 8);
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::error::ScenarioError;
+use super::forms::MAX_TENANTS;
 use super::limits::TimeOuts;
 use super::names::{MAX_NAME, is_name, name, question};
 use super::probes::Probes;
 use super::raw::{self, Text};
-use super::shape::MAX_TENANTS;
 use super::slo::{Operation, Slo};
 use super::source::Source;
 use super::types::Users;

@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::error::ScenarioError;
+use super::forms::{MAX_PART, MAX_USERS};
 use super::names::{name, question};
 use super::raw::{self, Count, Text};
 use super::source::Source;
 use super::types::Users;
 use crate::question::Question;
 use crate::question::custom::CustomQuestion;
-
-/// Maximum number of users of a group.
-const MAX_USERS: u64 = 10_000;
-/// Maximum part of a question in the questions of a group.
-const MAX_PART: u64 = 1_000_000;
 
 /// The groups of users; `None` if one has a mistake.
 pub(super) fn users(raw: &[raw::Users], own: &[CustomQuestion], source: &Source) -> Option<Vec<Users>> {
