@@ -362,7 +362,8 @@ pub(super) struct Availability {
     /// A PASS must hold for outages of up to this length.
     #[schemars(with = "Option<super::forms::Duration>")]
     pub longest_outage: Option<Text>,
-    /// What too few samples for that mean: "block", the run is INCONCLUSIVE; "allow", it may pass.
+    /// What too few samples for that mean: "block", the run is INCONCLUSIVE; "allow", it may pass if no larger share failed than the
+    /// objective allows.
     #[schemars(with = "Option<super::forms::Undecided>")]
     pub undecided: Option<Text>,
 }
