@@ -99,8 +99,10 @@ impl World {
     fn command(&self, clickhouse: &str, arguments: &[&str], scenario: &str) -> Command {
         std::fs::write(self.folder.path().join("scenario.toml"), scenario).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-        // As a variable, so that a test may name another one.
-        command.args(arguments).env("SLUICE_STORES__NAMESPACE", self.names.namespace());
+        command.args(arguments);
+        if !arguments.contains(&"--namespace") {
+            command.args(["--namespace", self.names.namespace()]);
+        }
         command.args(["--port-base", &self.stack.layout().ports().base().to_string()]);
         // With the default port, tests that start at the same time would conflict.
         command.env("SLUICE_INGEST__LISTEN", free_address().to_string());
