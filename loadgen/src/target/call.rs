@@ -10,9 +10,7 @@ use crate::measure::{Backing, Outcome};
 
 /// What is known of a call.
 struct Call {
-    waited: Cell<Duration>,
-    in_backing: Cell<Duration>,
-    backing: Cell<Backing>,
+    spent: Cell<Spent>,
     limit: Option<Duration>,
 }
 
@@ -46,30 +44,31 @@ impl Spent {
 
 /// Runs a call, which may take as long as `limit` if there is one, and returns its result with what it spent its time on.
 pub(crate) async fn measure<T>(limit: Option<Duration>, call: impl Future<Output = T>) -> (T, Spent) {
-    let measured = async {
-        let result = call.await;
-        let spent = |call: &Call| Spent {
-            waited: call.waited.get(),
-            in_backing: call.in_backing.get(),
-            backing: call.backing.get(),
-        };
-        (result, CALL.with(spent))
-    };
-    let call = Call { waited: Cell::default(), in_backing: Cell::default(), backing: Cell::default(), limit };
-    CALL.scope(call, measured).await
+    let measured = async { (call.await, CALL.with(|call| call.spent.get())) };
+    CALL.scope(Call { spent: Cell::default(), limit }, measured).await
 }
 
-/// Asks the store behind the call's own. Outside of a call, nothing is counted.
+/// Notes what the call that runs spent; outside of a call, nothing is noted.
+fn note(change: impl FnOnce(&mut Spent)) {
+    let noted = |call: &Call| {
+        let mut spent = call.spent.get();
+        change(&mut spent);
+        call.spent.set(spent);
+    };
+    // An error means that no call is measured.
+    CALL.try_with(noted).ok();
+}
+
+/// Asks the store behind the call's own.
 pub(crate) async fn ask_backing_store<T, E>(asking: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     // Until it answers: a call may be given up meanwhile.
-    let note = |backing| CALL.try_with(|call| call.backing.set(backing)).ok();
-    note(Backing::Failed);
+    note(|spent| spent.backing = Backing::Failed);
     let result = {
         let _time = Asking(Instant::now());
         asking.await
     };
     if result.is_ok() {
-        note(Backing::Answered);
+        note(|spent| spent.backing = Backing::Answered);
     }
     result
 }
@@ -79,7 +78,7 @@ struct Asking(Instant);
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        CALL.try_with(|call| call.in_backing.set(self.0.elapsed())).ok();
+        note(|spent| spent.in_backing = self.0.elapsed());
     }
 }
 
@@ -88,8 +87,7 @@ pub(crate) fn limit() -> Option<Duration> {
     CALL.try_with(|call| call.limit).ok().flatten()
 }
 
-/// A wait of the call that runs, from its creation until it is dropped: also by a call that is given up while it waits. Outside
-/// of a call, nothing is counted.
+/// A wait of the call that runs, from its creation until it is dropped: also by a call that is given up while it waits.
 pub(crate) struct Wait<F: Fn(Instant, Instant) -> Duration> {
     started: Instant,
     not_own: F,
@@ -106,8 +104,7 @@ impl<F: Fn(Instant, Instant) -> Duration> Drop for Wait<F> {
     fn drop(&mut self) {
         let now = Instant::now();
         let own = (now - self.started).saturating_sub((self.not_own)(self.started, now));
-        // An error means that no call is measured.
-        CALL.try_with(|call| call.waited.set(call.waited.get() + own)).ok();
+        note(|spent| spent.waited += own);
     }
 }
 

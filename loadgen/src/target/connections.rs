@@ -177,23 +177,28 @@ struct Holds {
     held: BTreeMap<u64, Held>,
     next: u64,
     /// The last time in which calls held connections for long, in turn or together.
-    stall: Option<(Instant, Instant)>,
+    stall: Option<Stall>,
     /// How many calls may hold a connection.
     most: usize,
-    /// The last such time in which no connection was left, until the store went on.
-    backlog: Option<Backlog>,
     /// When the tasks last ran, if that is noted.
     pulsed: Option<Instant>,
 }
 
-/// A time in which all connections were held for long.
+/// A time in which calls held connections for long.
 #[derive(Debug, Clone, Copy)]
-struct Backlog {
+struct Stall {
     start: Instant,
-    /// When the first call ended.
-    resumed: Instant,
-    /// When the last of them ended.
+    /// When the last of the calls ended.
     end: Instant,
+    /// When the first of them ended that left no connection free until then.
+    resumed: Option<Instant>,
+}
+
+impl Stall {
+    /// Until when those that waited may catch up: for as long again.
+    fn caught_up(self) -> Instant {
+        self.end + (self.end - self.start)
+    }
 }
 
 /// A call that holds a connection: since when, and from when on it is slow.
@@ -216,8 +221,8 @@ impl Holds {
     fn excused(&self, from: Instant, to: Instant) -> Duration {
         let seen = self.seen(to);
         let running = self.held.values().filter(|held| held.slow < seen).map(|held| held.start).min();
-        let running = running.map(|start| (self.begin(start), to));
-        let ended = self.stall.map(|(start, end)| (start, end + (end - start)));
+        let running = running.map(|start| (self.joined(start).map_or(start, |stall| stall.start.min(start)), to));
+        let ended = self.stall.map(|stall| (stall.start, stall.caught_up()));
         let overlap = |(start, end): (Instant, Instant)| {
             if start <= from { end.min(to).saturating_duration_since(from) } else { Duration::ZERO }
         };
@@ -227,12 +232,13 @@ impl Holds {
     fn end(&mut self, number: u64, now: Instant) {
         let Some(Held { start, slow }) = self.held.remove(&number) else { return };
         if slow < self.seen(now) {
-            let start = self.begin(start);
-            self.stall = Some((start, now));
-            let known = self.backlog.filter(|backlog| backlog.start == start);
-            let is_full = self.held.len() + 1 >= self.most;
-            let new = is_full.then_some(Backlog { start, resumed: now, end: now });
-            self.backlog = known.map(|backlog| Backlog { end: now, ..backlog }).or(new).or(self.backlog);
+            let was_full = self.held.len() + 1 >= self.most;
+            let alone = Stall { start, end: now, resumed: was_full.then_some(now) };
+            self.stall = Some(self.joined(start).map_or(alone, |earlier| Stall {
+                start: earlier.start.min(start),
+                resumed: earlier.resumed.or(alone.resumed),
+                ..alone
+            }));
         }
     }
 
@@ -255,15 +261,13 @@ impl Holds {
     /// The part of a delay that comes from a backlog of the store: of what was due when it went on, or while those that had waited
     /// caught up, which may take as long again.
     fn excused_delay(&self, due: Instant, now: Instant) -> Duration {
-        let Some(Backlog { start, resumed, end }) = self.backlog else { return Duration::ZERO };
-        let caught_up = end + (end - start);
-        let is_after = due + RUNNING >= resumed && due < caught_up;
-        if is_after { caught_up.min(now).saturating_duration_since(due) } else { Duration::ZERO }
+        let backlog = self.stall.filter(|stall| stall.resumed.is_some_and(|resumed| due + RUNNING >= resumed));
+        backlog.map_or(Duration::ZERO, |stall| stall.caught_up().min(now).saturating_duration_since(due))
     }
 
-    /// When the stall began to which a slow call belongs: an earlier one that it continues, or its own start.
-    fn begin(&self, start: Instant) -> Instant {
-        self.stall.filter(|(_, end)| start <= *end + TURN).map_or(start, |(earlier, _)| earlier.min(start))
+    /// The stall that a slow call continues which started then.
+    fn joined(&self, start: Instant) -> Option<Stall> {
+        self.stall.filter(|stall| start <= stall.end + TURN)
     }
 }
 
@@ -346,6 +350,18 @@ mod tests {
         };
         assert_eq!(delays(2), [0, 100, 100, 20, 0]);
         assert_eq!(delays(3), [0; 5], "a connection was free: nothing waited");
+    }
+
+    #[test]
+    fn a_backlog_lasts_until_the_last_call_ended_whichever_started_first() {
+        let (start, millis) = (Instant::now(), Duration::from_millis);
+        let at = |time| start + millis(time);
+        let held = BTreeMap::from([(1, Held::start(at(100), None)), (2, Held::start(at(50), None))]);
+        let mut holds = Holds { held, most: 2, ..Holds::default() };
+        holds.end(1, at(3_000));
+        holds.end(2, at(3_500));
+        assert_eq!(holds.excused_delay(at(6_300), at(6_400)), millis(100));
+        assert_eq!(holds.excused_delay(at(6_950), at(7_000)), millis(0));
     }
 
     #[test]
