@@ -269,9 +269,10 @@ impl Plan {
         let owner = &self.population.tenants()[tenant];
         let mut totals = Totals::default();
         for index in (0..owner.driven_communications).filter(|&index| shard.writes(tenant, index)) {
+            let (events, interactions) = self.follow_ups(Era::Drive, tenant, index);
             totals.communications += 1;
-            totals.events += self.events(tenant, index).len() as u64;
-            totals.interactions += self.interactions(tenant, index).len() as u64;
+            totals.events += events;
+            totals.interactions += interactions;
         }
         totals.metrics = (0..owner.driven_metrics).filter(|&index| shard.measures(tenant, index)).count() as u64;
         totals
