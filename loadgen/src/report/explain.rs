@@ -120,15 +120,15 @@ fn decisions(scenario: &Scenario, past: &Past) -> String {
 
 /// The verdict that the run will probably give, and on what that is based.
 fn expected(forecast: &Forecast, limit: Duration, drive: Duration) -> String {
-    let Behavior { share, correlation, is_measured } = forecast.behavior;
+    let Behavior { share, correlation, .. } = forecast.behavior;
     let verdict = match forecast.is_decided(drive) {
         true if share < forecast.allowed => "PASS",
         true => "FAIL",
         false => "INCONCLUSIVE",
     };
-    let basis = if is_measured { "measured" } else { "assumed" };
     format!(
-        "{verdict}, {basis}: {} exceed {}, {correlation:.1} samples count as one",
+        "{verdict}, {}: {} exceed {}, {correlation:.1} samples count as one",
+        forecast.behavior.basis(),
         number::percent(share),
         exact_duration(limit)
     )

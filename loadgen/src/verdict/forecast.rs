@@ -8,8 +8,8 @@ use super::slo::hypothesis;
 use crate::binomial;
 use crate::scenario::{Scenario, Slo};
 
-/// The probability with which a drive of the forecast's length decides.
-const POWER: f64 = 0.9;
+/// The probability with which a drive of the length that is forecast, or advised, decides.
+pub(super) const POWER: f64 = 0.9;
 /// The part of the allowed exceedances that a store has if nothing is known about it.
 const ASSUMED_PART: f64 = 0.25;
 /// Samples that count as one if nothing is known about their correlation.
@@ -32,6 +32,11 @@ impl Behavior {
         // Half an exceedance more than seen (Jeffreys' prior): a run without one doesn't prove that there are none.
         let share = (exceedances + 0.5) / (effective + 1.0);
         Self { share, correlation: (samples as f64 / effective.max(1.0)).max(1.0), is_measured: true }
+    }
+
+    /// What it is based on, in a word.
+    pub fn basis(&self) -> &'static str {
+        if self.is_measured { "measured" } else { "assumed" }
     }
 
     /// A quarter of the allowed exceedances, and two samples that count as one.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use statrs::distribution::{ContinuousCDF as _, Normal};
 
+use super::forecast::Behavior;
 use super::hypothesis::Hypothesis;
 use super::proportion::Proportion;
 use crate::binomial::{self, Verdict};
@@ -22,8 +23,8 @@ pub(super) enum Bad {
 
 /// Longer drives are no advice.
 const LONGEST_DRIVE: Duration = Duration::from_hours(72);
-/// The standard normal quantile of a power of 90 %.
-const POWER: f64 = 1.282;
+/// The standard normal quantile of a power of 90 %, that of a forecast.
+const QUANTILE_OF_POWER: f64 = 1.282;
 
 impl Bad {
     fn verb(self) -> &'static str {
@@ -86,7 +87,7 @@ fn undecided(test: &Proportion, (blocks, period): (&Blocks, &str), hypothesis: H
         );
     }
     let [low, high] = [test.low, test.high].map(percent);
-    let share = (test.effective.exceedances + 0.5) / (effective + 1.0);
+    let share = Behavior::measured(test.effective.taken_from, effective, test.effective.exceedances).share;
     let advice = match more_time(drive, samples_to_decide(allowed, alpha, share) / effective) {
         Some(longer) => format!("a {period} of about {longer} probably decides"),
         None => format!("that is too close to the limit for a longer {period} to decide"),
@@ -105,11 +106,12 @@ fn more_time(drive: Duration, factor: f64) -> Option<String> {
 fn samples_to_decide(allowed: f64, alpha: f64, share: f64) -> f64 {
     let deviation = |share: f64| (share * (1.0 - share)).max(0.0).sqrt();
     let quantile = Normal::standard().inverse_cdf(1.0 - alpha);
-    ((quantile * deviation(allowed) + POWER * deviation(share)) / (allowed - share)).powi(2)
+    ((quantile * deviation(allowed) + QUANTILE_OF_POWER * deviation(share)) / (allowed - share)).powi(2)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::forecast::POWER;
     use super::*;
 
     #[test]
@@ -123,7 +125,7 @@ mod tests {
             (0.05, 0.01, 0.07),
             (0.001, 0.05, 0.0004),
         ] {
-            let exact = binomial::samples_to_decide(allowed, alpha, share, 0.9).unwrap() as f64;
+            let exact = binomial::samples_to_decide(allowed, alpha, share, POWER).unwrap() as f64;
             let ratio = samples_to_decide(allowed, alpha, share) / exact;
             assert!((0.7..1.3).contains(&ratio), "{allowed} {alpha} {share}: {ratio}");
         }

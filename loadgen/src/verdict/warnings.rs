@@ -33,11 +33,10 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo, measured: Option<Behavior>) -
     if forecast.is_decided(scenario.judged_over(slo)) {
         return None;
     }
-    let Forecast { behavior: Behavior { share, is_measured, .. }, effective, needed, .. } = forecast;
+    let Forecast { behavior, effective, needed, .. } = forecast;
     let planned = separated(scenario.planned_samples_of_window(slo));
     let window = if slo.in_every.is_some() { " in each window" } else { "" };
-    let basis = if is_measured { "measured" } else { "assumed" };
-    let exceed = percent(share);
+    let (exceed, basis) = (percent(behavior.share), behavior.basis());
     let what = format!(
         "SLO `{}` will probably not be decided: it will get about {planned} samples{window}, worth about {} independent ones",
         slo.name,
