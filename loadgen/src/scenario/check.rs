@@ -115,7 +115,7 @@ fn time(raw: &raw::Time, source: &Source) -> Option<Time> {
             "{duration} is longer than `time.span`, {span}; time can be compressed, not stretched: shorten it, or lengthen \
              `time.span`"
         );
-        source.keep::<()>(Err(source.wrong(&raw.replayed_in, "time.replayed_in", message)));
+        source.keep_all([source.wrong(&raw.replayed_in, "time.replayed_in", message)]);
         return None;
     }
     Some(Time { start: start?, span: span?, duration: duration?, warm_up: warm_up?, settle: settle? })

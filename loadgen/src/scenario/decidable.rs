@@ -13,7 +13,7 @@ pub(super) fn decidable(scenario: &Scenario, raw: &[raw::Slo], source: &Source) 
         if let Some((at, NeverPasses { reason, remedy })) =
             raw.iter().find(|raw| *raw.name.as_ref() == slo.name).zip(never_passes(scenario, slo))
         {
-            source.keep::<()>(Err(source.wrong(&at.name, "slo", format!("{reason}; {remedy}"))));
+            source.keep_all([source.wrong(&at.name, "slo", format!("{reason}; {remedy}"))]);
         }
     }
 }

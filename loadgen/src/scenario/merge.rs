@@ -12,7 +12,7 @@ use super::advice::explain;
 use super::error::{ScenarioError, one_line};
 use super::raw::Raw;
 use super::source::{Part, Source};
-use super::structure;
+use super::structure::Structure;
 use crate::files;
 
 /// Files that may include one another in a row.
@@ -141,7 +141,8 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
         return Err(source.error(0..0, "it has no keys; docs/scenarios.md says what to write"));
     }
     // A misspelt table describes the population as well.
-    structure::known(&mut merged, source);
+    let structure = Structure::new();
+    structure.known(&mut merged, source);
     let own = texts.first().map_or(0, |(_, text, _)| text.len());
     let describes_population = ["population", "past"].iter().any(|key| merged.get(*key).is_some());
     if !describes_population {
@@ -152,7 +153,7 @@ pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Option<Raw
         merge(&mut filled, merged, source);
         merged = filled;
     }
-    if !structure::fits(&mut merged, 0..own, source) {
+    if !structure.fits(&mut merged, 0..own, source) {
         return Ok(None);
     }
     let raw = Raw::deserialize(Deserializer::from(Spanned::new(0..own, merged)))

@@ -50,7 +50,7 @@ fn stage(raw: &raw::Stage, tenants: u64, source: &Source) -> Option<Stage> {
     let [writes, probes] = [rate.or(writes), rate.or(probes)].map(|factor| factor.unwrap_or(Factor::ONE));
     if let Some(at) = raw.tenant.as_ref().filter(|_| writes.is_ramp() || probes.is_ramp()) {
         let message = "the stage of a tenant has one factor; only stages of all tenants ramp";
-        source.keep::<()>(Err(source.wrong(at, "stage.tenant", message)));
+        source.keep_all([source.wrong(at, "stage.tenant", message)]);
         return None;
     }
     Some(Stage { start: start?, length: length?, writes, probes, tenant: tenant? })
@@ -163,25 +163,30 @@ fn communications_fit(scenario: &Scenario, raw: &Raw, source: &Source) -> Result
         return Ok(());
     }
     let mean = |(_, factor): &Written<'_>| f64::midpoint(factor.from, factor.to);
-    match factors(raw, |stage| &stage.writes).max_by(|a, b| mean(a).total_cmp(&mean(b))) {
+    match factors(raw, "stage.writes", |stage| &stage.writes).max_by(|a, b| mean(a).total_cmp(&mean(b))) {
         None => {
             let message = format!("with those of the warm-up, it is above {most}; lower it");
             Err(source.wrong(&raw.drive.communications, "drive.communications", message))
         }
-        Some(((at, is_rate), _)) => {
+        Some(((at, key), _)) => {
             let message = format!("the stages raise the communications above {most}; lower their factors");
-            Err(source.wrong(at, if is_rate { "stage.rate" } else { "stage.writes" }, message))
+            Err(source.wrong(at, key, message))
         }
     }
 }
 
-/// A factor where it is written, and whether it is that of both writes and questions.
-type Written<'a> = ((&'a Text, bool), Factor);
+/// A factor, where it is written and by which key.
+type Written<'a> = ((&'a Text, &'static str), Factor);
 
-/// The factors that the stages give the writes, or the questions.
-fn factors<'a>(raw: &'a Raw, own: impl Fn(&'a raw::Stage) -> &'a Option<Text>) -> impl Iterator<Item = Written<'a>> {
+/// The factors that the stages give the writes, or the questions: by `key`, or by that of both.
+fn factors<'a>(
+    raw: &'a Raw,
+    key: &'static str,
+    own: impl Fn(&'a raw::Stage) -> &'a Option<Text>,
+) -> impl Iterator<Item = Written<'a>> {
     raw.stage.iter().filter_map(move |stage| {
-        let at = stage.rate.as_ref().map(|at| (at, true)).or(own(stage).as_ref().map(|at| (at, false)))?;
+        let of_both = stage.rate.as_ref().map(|at| (at, "stage.rate"));
+        let at = of_both.or(own(stage).as_ref().map(|at| (at, key)))?;
         Some((at, units::ramp(at.0.as_ref()).ok()?))
     })
 }
@@ -190,17 +195,21 @@ fn factors<'a>(raw: &'a Raw, own: impl Fn(&'a raw::Stage) -> &'a Option<Text>) -
 fn stages_drive(scenario: &Scenario, raw: &Raw, source: &Source) -> Result<(), ScenarioError> {
     let is_zero = |(_, factor): &Written<'_>| factor.from == 0.0 && factor.to == 0.0;
     let written: f64 = (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).fold(f64::INFINITY, f64::min);
-    if let Some(((at, is_rate), _)) = factors(raw, |stage| &stage.writes).find(is_zero).filter(|_| written <= 0.0) {
+    if let Some(((at, key), _)) =
+        factors(raw, "stage.writes", |stage| &stage.writes).find(is_zero).filter(|_| written <= 0.0)
+    {
         let message =
             "it leaves a tenant's writes at zero in the whole drive; give at least one stage a factor above 0x";
-        return Err(source.wrong(at, if is_rate { "stage.rate" } else { "stage.writes" }, message));
+        return Err(source.wrong(at, key, message));
     }
     let asked = (0..scenario.tenants).map(|tenant| scenario.probe_factors(tenant).total()).fold(0.0, f64::max);
     let nothing_asked = asked <= 0.0 && !scenario.probes.is_empty();
-    if let Some(((at, is_rate), _)) = factors(raw, |stage| &stage.probes).find(is_zero).filter(|_| nothing_asked) {
+    if let Some(((at, key), _)) =
+        factors(raw, "stage.probes", |stage| &stage.probes).find(is_zero).filter(|_| nothing_asked)
+    {
         let message = "it leaves all questions at zero in the whole drive; give at least one stage a factor above 0x, or ask none \
                        in [probes]";
-        return Err(source.wrong(at, if is_rate { "stage.rate" } else { "stage.probes" }, message));
+        return Err(source.wrong(at, key, message));
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ pub(super) fn objectives_differ(raw: &[raw::Slo], source: &Source) {
                     further.objective.as_ref(),
                     within.as_ref()
                 );
-                source.keep::<()>(Err(source.wrong(&further.objective, "slo.also.objective", message)));
+                source.keep_all([source.wrong(&further.objective, "slo.also.objective", message)]);
             }
             seen.push((own, &further.within));
         }

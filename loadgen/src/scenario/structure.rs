@@ -12,17 +12,25 @@ use super::raw::Raw;
 use super::source::Source;
 use crate::number::separated;
 
-/// Keeps a mistake for each unknown key, each missing key and each value of a wrong type. Removes unknown keys. Returns whether
-/// the rest can be read: nothing is missing, and no type is wrong.
-pub(super) fn fits(table: &mut DeTable<'_>, whole: Range<usize>, source: &Source) -> bool {
-    let schema = Value::from(schemars::schema_for!(Raw));
-    Walk { schema: &schema, source }.table(table, whole, "", &schema)
-}
+/// The keys and the types that a scenario may have.
+pub(super) struct Structure(Value);
 
-/// Keeps a mistake for each unknown key of the whole scenario, and removes it.
-pub(super) fn known(table: &mut DeTable<'_>, source: &Source) {
-    let schema = Value::from(schemars::schema_for!(Raw));
-    Walk { schema: &schema, source }.unknown(table, "", &schema);
+impl Structure {
+    /// That of every scenario.
+    pub(super) fn new() -> Self {
+        Self(schemars::schema_for!(Raw).into())
+    }
+
+    /// Keeps a mistake for each unknown key, each missing key and each value of a wrong type. Removes unknown keys. Returns
+    /// whether the rest can be read: nothing is missing, and no type is wrong.
+    pub(super) fn fits(&self, table: &mut DeTable<'_>, whole: Range<usize>, source: &Source) -> bool {
+        Walk { schema: &self.0, source }.table(table, whole, "", &self.0)
+    }
+
+    /// Keeps a mistake for each unknown key of the whole scenario, and removes it.
+    pub(super) fn known(&self, table: &mut DeTable<'_>, source: &Source) {
+        Walk { schema: &self.0, source }.unknown(table, "", &self.0);
+    }
 }
 
 struct Walk<'a> {
@@ -66,7 +74,7 @@ impl<'a> Walk<'a> {
             let meant = most_similar(key, known.iter().copied());
             let suggestion = meant.map_or_else(String::new, |name| format!("did you mean `{name}`? "));
             let message = format!("unknown key `{}`; {suggestion}use {}", joined(path, key), known.join(", "));
-            self.source.keep::<()>(Err(self.source.error(at.span(), message)));
+            self.source.keep_all([self.source.error(at.span(), message)]);
             // One that is missing otherwise was meant, whatever its value is.
             let is_required = |meant: &str| required(schema).any(|key| key == meant);
             let fits = |meant: &&str| {
@@ -85,7 +93,7 @@ impl<'a> Walk<'a> {
             let whole = joined(path, key);
             let expected = expected(self.resolved(&schema["properties"][*key]), &whole);
             let message = format!("missing key `{whole}`; write {expected}");
-            self.source.keep::<()>(Err(self.source.error(at.clone(), message)));
+            self.source.keep_all([self.source.error(at.clone(), message)]);
         }
         missing.is_empty()
     }

@@ -39,7 +39,7 @@ fn group(raw: &raw::Users, own: &[CustomQuestion], source: &Source) -> Option<Us
     let think_time = source.keep(source.duration(&raw.think_time, "users.think_time", range));
     if parts.is_empty() {
         let message = "it is empty; name at least one question";
-        source.keep::<()>(Err(source.wrong(&raw.questions, "users.questions", message)));
+        source.keep_all([source.wrong(&raw.questions, "users.questions", message)]);
         return None;
     }
     let questions = parts.into_iter().collect::<Option<BTreeMap<_, _>>>()?;
