@@ -115,15 +115,15 @@ fn slos(judged: &[Judged]) -> Table {
     let mut table = table(&["SLO", "objective", "samples", "effective", "exceed", "verdict"], 1);
     for one in judged {
         let samples = [one.counts.samples, one.counts.exceedances];
-        table.add_row([one.slo.name.clone(), objective(&one.slo)].into_iter().chain(test(samples, &one.test)));
+        let texts = [one.slo.name.clone(), objective(&one.slo)].into_iter();
+        table.add_row(texts.chain(counts(samples, &one.test)).chain([word(one.test.verdict).to_owned()]));
     }
     table
 }
 
-/// The samples, the effective ones, the bad ones and the verdict.
-fn test([samples, bad]: [u64; 2], test: &Proportion) -> impl Iterator<Item = String> {
-    let counts = [samples, test.effective.samples as u64, bad].map(separated);
-    counts.into_iter().chain([word(test.verdict).to_owned()])
+/// The samples, the effective ones and the bad ones.
+fn counts([samples, bad]: [u64; 2], test: &Proportion) -> [String; 3] {
+    [samples, test.effective.samples as u64, bad].map(separated)
 }
 
 /// What a verdict excludes.
@@ -150,10 +150,9 @@ fn availability(judged: &[Availability]) -> Table {
             Subject::Operations => one.store.to_string(),
             Subject::FirstAttempts => availability_name(one),
         };
-        let mut row = vec![name, percent(one.objective)];
-        row.extend(test([one.samples, one.failed], &one.test));
-        row.insert(row.len() - 1, excluded(&one.test));
-        table.add_row(row);
+        let texts = [name, percent(one.objective)].into_iter();
+        let judged = [excluded(&one.test), word(one.test.verdict).to_owned()];
+        table.add_row(texts.chain(counts([one.samples, one.failed], &one.test)).chain(judged));
     }
     table
 }
