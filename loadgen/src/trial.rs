@@ -278,19 +278,13 @@ impl<'a> Trial<'a> {
         let scenario = &self.scenario;
         let (slos, availability) = verdict::judge(scenario, &driven.measured);
         let validity = verdict::validity(&scenario.slos, &driven.measured, &driven.health);
-        let validity = match self.interrupted {
-            Some(doing) => {
-                validity.or_invalid(format!("the run was interrupted while {doing}: the account is missing"))
-            }
-            None => validity,
-        };
         let mut found = self.failures;
         // No store refused them.
         if !verdict::is_short_of_writers(&driven.measured) {
             found.extend(self.unwritten);
         }
         let failures = verdict::failures(found, scenario, &driven.measured.questions);
-        Findings { slos, availability, validity, failures }
+        Findings { slos, availability, validity, interrupted: self.interrupted.map(str::to_owned), failures }
     }
 
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, TrialError> {

@@ -18,6 +18,7 @@ mod warnings;
 pub use crate::binomial::Verdict;
 pub use availability::{Availability, Subject};
 pub use excluded::Excluded;
+pub(crate) use findings::interruption;
 pub use findings::{Findings, Overall};
 pub use forecast::{Behavior, Forecast, forecast};
 pub(crate) use holm::step_down;

@@ -61,12 +61,14 @@ pub enum CompareError {
     },
     /// A baseline would leave every comparison undecided.
     #[error(
-        "compare the runs: that of {started_at} is INVALID and proves nothing about the stores, so no comparison with it is \
-         decided; leave it out, or run its scenario again"
+        "compare the runs: that of {started_at} is not valid ({why}), so it proves nothing about the stores, and no comparison \
+         with it is decided; leave it out, or run its scenario again"
     )]
     Invalid {
         /// Start of its drive.
         started_at: DateTime<Utc>,
+        /// The reasons.
+        why: String,
     },
     /// A run has no latencies.
     #[error("compare the runs: that of {started_at} has no latencies, since no question was answered; leave it out")]
@@ -151,7 +153,7 @@ pub fn compare(a: &[Report], b: &[Report], margin: f64) -> Result<Comparison, Co
     let noise = Noise::of(a.len(), b.len());
     let differences = differences(a, b);
     let notes = notes((a, b), noise, &differences);
-    let is_invalid = a.iter().chain(b).any(|run| run.verdict == Overall::Invalid);
+    let is_invalid = a.iter().chain(b).any(|run| !run.findings.is_valid());
     let outcome = match outcome {
         _ if !failures.is_empty() => Outcome::Worse,
         _ if is_invalid => Outcome::Undecided,
@@ -220,8 +222,9 @@ pub fn check_baseline(scenario: &str, reports: &[Report]) -> Result<(), CompareE
     for report in reports {
         check_scenario(scenario, report)?;
         check_measured(report)?;
-        if report.verdict == Overall::Invalid {
-            return Err(CompareError::Invalid { started_at: report.run.started_at });
+        if !report.findings.is_valid() {
+            let why = report.findings.why_invalid().join("; ");
+            return Err(CompareError::Invalid { started_at: report.run.started_at, why });
         }
     }
     check_once(reports, &[])
@@ -400,10 +403,10 @@ fn notes((a, b): (&[Report], &[Report]), noise: Noise, differences: &[Difference
                 .to_owned(),
         );
     }
-    let invalid = a.iter().chain(b).filter(|run| run.verdict == Overall::Invalid);
+    let invalid = a.iter().chain(b).filter(|run| !run.findings.is_valid());
     notes.extend(invalid.map(|run| {
         let started = run.run.started_at.format("%F %T UTC");
-        format!("the run of {started} is INVALID and proves nothing about the stores: repeat it, or leave it out")
+        format!("the run of {started} is not valid and proves nothing about the stores: repeat it, or leave it out")
     }));
     let is_load = |one: &&Difference| {
         one.what.starts_with("scenario.") && !NOT_LOAD.iter().any(|part| one.what.starts_with(part))

@@ -27,7 +27,7 @@ fn run(minute: u32, millis: f64, noise: f64) -> Report {
         }
     }
     let (slos, availability) = judge(&scenario, &measured);
-    let findings = Findings { slos, availability, validity: Validity::Valid, failures: Vec::new() };
+    let findings = Findings { slos, availability, validity: Validity::Valid, interrupted: None, failures: Vec::new() };
     let header = Header {
         started_at: format!("2026-11-28T10:{minute:02}:00Z").parse().unwrap(),
         scenario,
@@ -128,10 +128,14 @@ fn errors_have_no_latency_and_make_a_side_worse() {
     assert_eq!(compare(&before, &after, 0.1).unwrap().outcome, Outcome::NoWorse);
 }
 
+fn late() -> Validity {
+    Validity::Invalid(vec!["the questions were late".to_owned()])
+}
+
 #[test]
 fn what_limits_a_comparison_is_said() {
     let mut apart = side([30, 40, 50], 20.0);
-    apart[0].verdict = crate::verdict::Overall::Invalid;
+    apart[0].findings.validity = late();
     for run in &mut apart {
         run.run.scenario.communications += 1;
         run.findings.slos[0].slo.within *= 2;
@@ -175,7 +179,8 @@ fn a_baseline_with_which_no_comparison_is_decided_is_refused_before_the_run() {
         baseline
     };
     let baselines = [
-        changed(|report| report.verdict = crate::verdict::Overall::Invalid),
+        changed(|report| report.findings.validity = late()),
+        changed(|report| report.findings.interrupted = Some("drawing up the account".to_owned())),
         changed(|report| {
             report.questions.clear();
             report.findings.slos.clear();

@@ -22,7 +22,7 @@ use super::contents::Report;
 use super::wording::{explanation, reasons, verdict, word};
 use crate::number::separated;
 use crate::scenario::exact_duration;
-use crate::verdict::{Overall, Validity, Verdict};
+use crate::verdict::{Overall, Verdict};
 
 /// The style of every page.
 const STYLE: &str = include_str!("html/style.css");
@@ -107,9 +107,7 @@ fn header(report: &Report) -> Markup {
 fn grounds(report: &Report) -> Vec<String> {
     let findings = &report.findings;
     let mut grounds = findings.failures.clone();
-    if let Validity::Invalid(reasons) = &findings.validity {
-        grounds.extend(reasons.iter().cloned());
-    }
+    grounds.extend(findings.why_invalid());
     let because = match report.verdict {
         Overall::Fail => word(Verdict::Fail),
         Overall::Inconclusive => word(Verdict::Inconclusive),

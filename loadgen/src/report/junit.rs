@@ -10,7 +10,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 use super::contents::Report;
 use super::wording::{availability_name, conclusion, objective, verdict, word};
 use crate::number::{counted, percent};
-use crate::verdict::{Findings, Overall, Proportion, Validity, Verdict};
+use crate::verdict::{Findings, Overall, Proportion, Validity, Verdict, interruption};
 
 /// What a test case shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +115,8 @@ fn cases(report: &Report) -> Vec<Case> {
     let findings = &report.findings;
     let judged = |test: &Proportion, blocks| {
         // Nothing that an invalid run measured proves anything about a store.
-        if findings.validity != Validity::Valid {
-            return Outcome::Skipped("not judged, since the run is INVALID".to_owned());
+        if !findings.is_valid() {
+            return Outcome::Skipped("not judged, since the run is not valid".to_owned());
         }
         match (test.verdict, blocks) {
             (Verdict::Pass, _) => Outcome::Passed,
@@ -135,6 +135,18 @@ fn cases(report: &Report) -> Vec<Case> {
         name: format!("{}: {} succeed", availability_name(one), percent(one.objective)),
         outcome: judged(&one.test, one.blocks()),
     });
+    let without = findings.slos.is_empty().then(|| Case {
+        class: "slo",
+        name: "the scenario has an SLO".to_owned(),
+        outcome: Outcome::Undecided("INCONCLUSIVE", conclusion(report)),
+    });
+    let without = without.filter(|_| findings.overall() == Overall::Inconclusive);
+    slos.chain(without).chain(availability).chain(of_the_run(report)).collect()
+}
+
+/// What is judged once a run: the account, the generator, the interruption.
+fn of_the_run(report: &Report) -> [Case; 3] {
+    let findings = &report.findings;
     let account = if report.account.is_some() { "every record is accounted for, " } else { "" };
     let failures = failures(findings);
     let account = Case {
@@ -142,12 +154,6 @@ fn cases(report: &Report) -> Vec<Case> {
         name: format!("{account}every answer is right, no process died"),
         outcome: if failures.is_empty() { Outcome::Passed } else { Outcome::Failed("FAIL", failures.join("\n")) },
     };
-    let without = findings.slos.is_empty().then(|| Case {
-        class: "slo",
-        name: "the scenario has an SLO".to_owned(),
-        outcome: Outcome::Undecided("INCONCLUSIVE", conclusion(report)),
-    });
-    let without = without.filter(|_| findings.overall() == Overall::Inconclusive);
     let generator = Case {
         class: "run",
         name: "the generator kept up".to_owned(),
@@ -156,7 +162,15 @@ fn cases(report: &Report) -> Vec<Case> {
             Validity::Invalid(reasons) => Outcome::Undecided("INVALID", reasons.join("\n")),
         },
     };
-    slos.chain(without).chain(availability).chain([account, generator]).collect()
+    let whole = Case {
+        class: "run",
+        name: "the run was not interrupted".to_owned(),
+        outcome: match &findings.interrupted {
+            None => Outcome::Passed,
+            Some(doing) => Outcome::Undecided("INVALID", interruption(doing)),
+        },
+    };
+    [account, generator, whole]
 }
 
 /// What no latency outweighs, however the generator fared. Wrong answers to what an SLO judges are among its counts.

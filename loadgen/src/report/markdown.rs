@@ -3,7 +3,7 @@
 use super::contents::Report;
 use super::wording::{availability_name, explanation, millis, objective, reasons, verdict, word};
 use crate::number::{percent, separated};
-use crate::verdict::{Proportion, Validity};
+use crate::verdict::Proportion;
 
 /// Sentences of one kind that are listed; the others are counted.
 const LISTED: usize = 10;
@@ -13,10 +13,8 @@ pub(super) fn summary(report: &Report) -> String {
     let (run, findings) = (&report.run, &report.findings);
     let mut parts = vec![format!("## {} · {}", verdict(report.verdict), escaped(&run.scenario.name))];
     parts.extend(Some(escaped(&explanation(report))).filter(|sentence| !sentence.is_empty()));
-    parts.extend(Some(list(&findings.failures)).filter(|list| !list.is_empty()));
-    if let Validity::Invalid(reasons) = &findings.validity {
-        parts.push(list(reasons));
-    }
+    let lists = [list(&findings.failures), list(&findings.why_invalid())];
+    parts.extend(lists.into_iter().filter(|list| !list.is_empty()));
     parts.push(table(report));
     let lines: Vec<String> = reasons(findings).iter().map(|line| format!("- {}", escaped(line))).collect();
     parts.push(format!("<details><summary>Reasons</summary>\n\n{}\n\n</details>", lines.join("\n")));

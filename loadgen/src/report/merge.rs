@@ -81,11 +81,13 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     let Some(first) = all.next() else { return Err(MergeError::NoShard("nothing".to_owned())) };
     let Part { shard, parts: Parts { mut measured, mut health, .. }, report: mut merged } = first;
     let mut validity = reasons(shard, &merged.findings.validity);
+    let mut interrupted = interruption(shard, &merged.findings);
     for Part { shard, parts, report } in all {
         measured.merge(&parts.measured);
         health.merge(&parts.health);
-        merged.findings.failures.extend(report.findings.failures);
         validity.extend(reasons(shard, &report.findings.validity));
+        interrupted = interrupted.or_else(|| interruption(shard, &report.findings));
+        merged.findings.failures.extend(report.findings.failures);
         add_rates(&mut merged.rates, &report.rates);
         merged.account = merged.account.or(report.account);
     }
@@ -93,7 +95,7 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     let (slos, availability) = judge(scenario, &measured);
     let failures = failures(merged.findings.failures, scenario, &measured.questions);
     let validity = if validity.is_empty() { Validity::Valid } else { Validity::Invalid(validity) };
-    let findings = Findings { slos, availability, validity, failures };
+    let findings = Findings { slos, availability, validity, interrupted, failures };
     let header = Header { shard: None, merged_shards: Some(shard.of()), ..merged.run };
     Ok(Report::new(header, findings, (&measured, &health), merged.rates, merged.account))
 }
@@ -140,6 +142,11 @@ fn reasons(shard: Shard, validity: &Validity) -> Vec<String> {
         Validity::Valid => Vec::new(),
         Validity::Invalid(reasons) => reasons.iter().map(|reason| format!("shard {shard}: {reason}")).collect(),
     }
+}
+
+/// What a shard was doing when it was interrupted, with its name.
+fn interruption(shard: Shard, findings: &Findings) -> Option<String> {
+    findings.interrupted.as_ref().map(|doing| format!("{doing} (shard {shard})"))
 }
 
 /// Adds what a shard planned and produced. Only the first shard sees when everything has landed.

@@ -7,12 +7,11 @@ use serde::Deserialize;
 
 use super::contents::VERSION;
 use crate::scenario::{Scenario, Slo};
-use crate::verdict::{Behavior, Overall};
+use crate::verdict::{Behavior, Validity};
 
 #[derive(Deserialize)]
 struct PastReport {
     version: u32,
-    verdict: Overall,
     run: Run,
     findings: Findings,
 }
@@ -31,6 +30,15 @@ struct Named {
 #[derive(Deserialize)]
 struct Findings {
     slos: Vec<Judged>,
+    validity: Validity,
+    #[serde(default)]
+    interrupted: Option<String>,
+}
+
+impl Findings {
+    fn is_valid(&self) -> bool {
+        self.validity == Validity::Valid && self.interrupted.is_none()
+    }
 }
 
 #[derive(Deserialize)]
@@ -55,13 +63,12 @@ pub struct Past {
     pub slos: BTreeMap<String, Behavior>,
 }
 
-/// Reads the newest report of the scenario, of a run that was not INVALID. An SLO that counts other exceedances than today's has
+/// Reads the newest report of the scenario, of a valid run. An SLO that counts other exceedances than today's has
 /// no past.
 pub fn past(runs: &Path, scenario: &Scenario) -> Past {
     let folders = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let reports = folders.filter_map(|folder| read(&folder.path().join("report.json")));
-    let of_scenario =
-        reports.filter(|report| report.run.scenario.name == scenario.name && report.verdict != Overall::Invalid);
+    let of_scenario = reports.filter(|report| report.run.scenario.name == scenario.name && report.findings.is_valid());
     let newest = of_scenario.max_by_key(|report| report.run.started_at);
     let Some(report) = newest else { return Past::default() };
     let is_same = |past: &Slo| scenario.slos.iter().any(|slo| slo.counts_like(past) && slo.in_every == past.in_every);
@@ -92,9 +99,8 @@ mod tests {
         let search = smoke.slos.iter().find(|slo| slo.name == "search").unwrap();
         serde_json::json!({
             "version": VERSION,
-            "verdict": "PASS",
             "run": { "started_at": format!("2026-11-{day:02}T09:00:00Z"), "scenario": { "name": scenario } },
-            "findings": { "slos": [{
+            "findings": { "validity": "valid", "slos": [{
                 "slo": search,
                 "effective": { "samples": 500.0, "exceedances": exceedances, "taken_from": 1_000 },
             }] },
@@ -111,7 +117,8 @@ mod tests {
             ("c", report("day", 22, 0.0)),
             ("d", "{".to_owned()),
             ("e", report("smoke", 23, 0.0).replace(&format!("\"version\":{VERSION}"), "\"version\":1")),
-            ("f", report("smoke", 24, 0.0).replace("PASS", "INVALID")),
+            ("f", report("smoke", 24, 0.0).replace("\"valid\"", "{\"invalid\":[\"late\"]}")),
+            ("g", report("smoke", 25, 0.0).replace("\"validity\"", "\"interrupted\":\"settling\",\"validity\"")),
         ];
         for (folder, text) in reports {
             std::fs::create_dir(runs.path().join(folder)).unwrap();

@@ -16,7 +16,7 @@ use crate::{
     account::{Account, Ledger, Origin},
     measure::Measurements,
     scenario::{Scenario, brief_duration, exact_duration},
-    verdict::{Availability, Judged, Proportion, Subject, Validity},
+    verdict::{Availability, Judged, Proportion, Subject},
 };
 
 impl Report {
@@ -276,10 +276,8 @@ fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> 
 
 /// What failed or was invalid, and the verdict as the last line.
 fn ending(report: &Report) -> String {
-    let mut lines = Vec::new();
-    if let Validity::Invalid(reasons) = &report.findings.validity {
-        lines.extend(reasons.iter().map(|reason| format!("invalid: {reason}")));
-    }
+    let invalid = report.findings.why_invalid();
+    let mut lines: Vec<String> = invalid.iter().map(|reason| format!("invalid: {reason}")).collect();
     lines.extend(report.findings.failures.iter().map(|failure| format!("failed: {failure}")));
     lines.push(conclusion(report));
     lines.join("\n")

@@ -118,6 +118,7 @@ fn report_of(mut measured: Measurements, missing: u64, landed_in: Option<f64>) -
         slos,
         availability,
         validity: validity(&scenario.slos, &measured, &health),
+        interrupted: None,
         failures: account.discrepancies(),
     };
     let rate = Rate {

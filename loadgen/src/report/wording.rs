@@ -3,7 +3,6 @@
 use super::contents::Report;
 use crate::account::Ledger;
 use crate::number::{percent, separated};
-use crate::plan::Shard;
 use crate::scenario::{Operation, Slo, brief_duration, exact_duration};
 use crate::verdict::{Availability, Findings, Overall, Proportion, Subject, Verdict};
 
@@ -77,20 +76,13 @@ pub(super) fn conclusion(report: &Report) -> String {
              would"
                 .to_owned()
         }
-        Overall::Invalid if is_unaccounted(report) => {
+        Overall::Invalid if report.findings.interrupted.is_some() => {
             "INVALID: the run was interrupted before its account, so it proves nothing about the stores".to_owned()
         }
         Overall::Invalid => {
             "INVALID: the generator was at fault, so the run proves nothing about the stores".to_owned()
         }
     }
-}
-
-/// Whether the run was interrupted before what it wrote was accounted for.
-pub(super) fn is_unaccounted(report: &Report) -> bool {
-    // The first shard accounts for all. A run that only reads has no rates.
-    let accounts = report.run.shard.is_none_or(Shard::is_first);
-    accounts && report.account.is_none() && !report.rates.is_empty()
 }
 
 /// What [`conclusion`] says besides the word, as a sentence; empty if it says no more.

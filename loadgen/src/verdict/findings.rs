@@ -31,6 +31,10 @@ pub struct Findings {
     pub availability: Vec<Availability>,
     /// Whether the generator kept up.
     pub validity: Validity,
+    /// What the run was doing when it was interrupted, after its drive and before the end of its account; `None` if it was not.
+    /// In a merged report, the shard is named.
+    #[serde(default)]
+    pub interrupted: Option<String>,
     /// Failures that no latency outweighs, one sentence each: an account that does not balance, a process under test
     /// that died.
     pub failures: Vec<String>,
@@ -46,7 +50,7 @@ impl Findings {
         let wrong = self.slos.iter().any(|judged| judged.counts.wrong > 0);
         if wrong || !self.failures.is_empty() {
             Overall::Fail
-        } else if self.validity != Validity::Valid {
+        } else if !self.is_valid() {
             Overall::Invalid
         } else if unavailable || slos().any(|verdict| verdict == Verdict::Fail) {
             Overall::Fail
@@ -56,4 +60,25 @@ impl Findings {
             Overall::Pass
         }
     }
+
+    /// Whether the latencies prove anything about the stores: the generator kept up, and the run was not interrupted.
+    /// A run that FAILs, such as one with a wrong answer, may still be invalid.
+    pub fn is_valid(&self) -> bool {
+        self.validity == Validity::Valid && self.interrupted.is_none()
+    }
+
+    /// Why the run is not valid, a sentence each; empty if it is.
+    pub fn why_invalid(&self) -> Vec<String> {
+        let interrupted = self.interrupted.as_ref();
+        let mut why: Vec<String> = interrupted.map(|doing| interruption(doing)).into_iter().collect();
+        if let Validity::Invalid(reasons) = &self.validity {
+            why.extend(reasons.iter().cloned());
+        }
+        why
+    }
+}
+
+/// The sentence about an interruption.
+pub(crate) fn interruption(doing: &str) -> String {
+    format!("the run was interrupted while {doing}: the account is missing")
 }

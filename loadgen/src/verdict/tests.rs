@@ -195,7 +195,7 @@ fn a_wrong_answer_to_tenants_that_an_slo_leaves_out_is_a_failure_too() {
     assert!(slos.iter().all(|slo| slo.counts.wrong == 0), "the samples are of a large tenant");
     let failures = failures(Vec::new(), &scenario, &wrong.questions);
     assert_eq!(failures, ["1 wrong answer to search, which no SLO judges for every tenant"]);
-    let findings = Findings { slos, availability, validity: Validity::Valid, failures };
+    let findings = Findings { slos, availability, validity: Validity::Valid, interrupted: None, failures };
     assert_eq!(findings.overall(), Overall::Fail);
     let each = with_slos(TenantClass::ALL.map(of_class).to_vec());
     assert_eq!(wrong_without_slo(&each, &wrong.questions), [""; 0], "the SLO of their class fails");
@@ -377,6 +377,7 @@ fn findings(
         slos: slos.iter().map(judged).collect(),
         availability,
         validity: if invalid { Validity::Invalid(vec!["late".to_owned()]) } else { Validity::Valid },
+        interrupted: None,
         failures: failures.iter().map(|&text| text.to_owned()).collect(),
     }
 }
@@ -393,6 +394,10 @@ fn the_verdict_on_a_run_follows_its_precedence() {
     assert_eq!(overall(&[Fail, Pass], up, true, &[]), Overall::Invalid);
     assert_eq!(overall(&[Pass, Pass], up, true, &["a record is missing"]), Overall::Fail);
     assert_eq!(overall(&[], up, false, &[]), Overall::Inconclusive);
+    let interrupted = Some("drawing up the account".to_owned());
+    let of = |failures| Findings { interrupted: interrupted.clone(), ..findings(&[Pass], up, false, failures) };
+    assert_eq!((of(&[]).overall(), of(&[]).is_valid()), (Overall::Invalid, false));
+    assert_eq!((of(&["an answer is wrong"]).overall(), of(&["an answer is wrong"]).is_valid()), (Overall::Fail, false));
     assert_eq!(overall(&[Pass], (Inconclusive, Undecided::Block), false, &[]), Overall::Inconclusive);
     assert_eq!(overall(&[Pass], (Inconclusive, Undecided::Allow), false, &[]), Overall::Pass);
     assert_eq!(overall(&[Pass], (Fail, Undecided::Allow), false, &[]), Overall::Fail);

@@ -46,15 +46,6 @@ pub enum Validity {
     Invalid(Vec<String>),
 }
 
-impl Validity {
-    /// Invalid for one more reason.
-    pub(crate) fn or_invalid(self, reason: String) -> Self {
-        let mut reasons = if let Self::Invalid(reasons) = self { reasons } else { Vec::new() };
-        reasons.insert(0, reason);
-        Self::Invalid(reasons)
-    }
-}
-
 /// Judges the generator by its delays, the probes and writes that it never started, its processors and its clocks.
 pub fn validity(slos: &[Slo], measured: &Measurements, health: &GeneratorHealth) -> Validity {
     let (recorders, judged) = (&measured.questions, &measured.slos);

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::account::{Account, Ledger, Origin};
 use crate::report::contents::Report;
-use crate::report::wording::{is_unaccounted, ledger_sums};
+use crate::report::wording::ledger_sums;
 
 /// The section.
 pub(super) fn section(report: &Report) -> Markup {
@@ -21,7 +21,7 @@ pub(super) fn section(report: &Report) -> Markup {
                 (ledgers(account))
             } @else {
                 p.note {
-                    @if is_unaccounted(report) {
+                    @if report.findings.interrupted.is_some() {
                         "The run was interrupted before its account."
                     } @else if report.run.shard.is_some() {
                         "The first shard accounts for what all of them wrote."

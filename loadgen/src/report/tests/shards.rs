@@ -61,6 +61,24 @@ fn an_invalid_shard_makes_the_run_invalid_and_is_named() {
 }
 
 #[test]
+fn an_interrupted_shard_is_named_and_no_generator_is_blamed() {
+    let mut second = shard("2/2", RUN);
+    second.findings.interrupted = Some("waiting for the other shards".to_owned());
+    second.verdict = second.findings.overall();
+    let merged = merge(vec![shard("1/2", RUN), second.clone()]).unwrap();
+    for report in [&second, &merged] {
+        assert_eq!((report.verdict, &report.findings.validity), (Overall::Invalid, &Validity::Valid));
+        assert!(
+            report.table().ends_with(
+                "INVALID: the run was interrupted before its account, so it proves nothing about the stores"
+            )
+        );
+    }
+    let why = "the run was interrupted while waiting for the other shards (shard 2/2): the account is missing";
+    assert_eq!(merged.findings.why_invalid(), [why]);
+}
+
+#[test]
 fn shards_that_do_not_fit_together_are_refused() {
     let mut other = shard("2/2", RUN);
     other.run.digest = "0".repeat(64);
