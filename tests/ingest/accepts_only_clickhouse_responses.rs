@@ -76,13 +76,13 @@ async fn judge_after_rewind(faults: &str) -> Result<(), String> {
     world.produce_all(&world.producer("lz4"), &november_records(0, 0..100)).await;
     wait_for_commit(&world, 100).await;
     worker.stop().await;
-    world.shrink_window(16).await;
+    let mut settings = static_member();
+    settings.peak_inserts_per_second = 1;
+    world.shrink_window(settings.tokens_needed()).await;
     world.write_foreign_rows(40).await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
     proxy.intercept_next(2, Requests::Containing(LOOKUP.to_owned()), Interception::Empty);
-    let mut settings = static_member();
-    (settings.peak_inserts_per_second, settings.insert_timeout) = (1, std::time::Duration::from_secs(2));
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
     stop_after_commit_or_stall(&world, worker, 100, faults, "are in table communication_events more than once").await;
     assert_eq!(proxy.intercepted(), 2);

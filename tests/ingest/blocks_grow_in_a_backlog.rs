@@ -155,6 +155,7 @@ async fn a_kill_with_a_grown_batch_loses_nothing() {
 /// Kills a worker between the INSERT of a grown batch and its commit; the next worker does not grow batches.
 async fn judge_takeover_with(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
+    world.wait_until_tables_are_old().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let variables = [("SLUICE_FAILPOINT", "landed:3"), ("SLUICE_FAULTS", faults)];
     start_with_backlog(&world, &proxy, &growing(), &variables).await.wait_for_abort().await;

@@ -105,6 +105,7 @@ async fn kill_at_random_moments(settings: fn() -> Settings) -> f64 {
 /// Kills a worker between an acknowledged INSERT and its commit; a worker with another batch size takes over.
 async fn judge_takeover_with(faults: &str) -> Result<(), String> {
     let world = World::new().await;
+    world.wait_until_tables_are_old().await;
     world.produce_all(&world.producer("lz4"), &records(300)).await;
     let variables = [("SLUICE_FAILPOINT", "landed:4"), ("SLUICE_FAULTS", faults)];
     world.spawn(&static_member(), &variables).wait_for_abort().await;

@@ -155,6 +155,8 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     assert!(output.contains(&format!("query Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{output}");
     // Another worker joins and leaves: partitions move, with and without a leader.
     let other_worker = world.spawn(&short_lived(), &[]);
+    let is_assigned = || async { other_worker.log().contains("partitions assigned") };
+    eventually(DEADLINE, "the other worker has partitions", is_assigned).await;
     world.produce_all(&producer, &november_records(1, 0..30)).await;
     world.produce_all(&producer, &november_records(5, 0..30)).await;
     world.wait_for_rows(90).await;

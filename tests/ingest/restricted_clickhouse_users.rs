@@ -60,6 +60,7 @@ async fn judge_lost_responses(faults: &str) -> Result<(), String> {
     let (world, clickhouse) = world().await;
     let proxy = TcpProxy::start(&clickhouse.url).await;
     let worker = world.spawn_ready(&short_lived(), &variables(&proxy.url, "forgetful", faults)).await;
+    world.wait_until_tables_are_old().await;
     world.produce_all(&world.producer("lz4"), &november_records(1, 0..10)).await;
     wait_for_commit(&world, 10).await;
     proxy.set_mode(ProxyMode::ResetInResponse);

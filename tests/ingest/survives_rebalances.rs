@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::{DEADLINE, World, event_record, metric, november_records, status};
 use crate::oracle::{Allowed, judge, judge_allowing};
-use crate::process::short_lived;
+use crate::process::{short_lived, wait_for_commit};
 
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 const PARTITIONS: i32 = 6;
@@ -148,6 +148,8 @@ async fn run_storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> 
     let produced = flow.stop().await;
     world.wait_until_processed(produced).await;
     for worker in workers {
+        // A process that has just started does not drain on SIGTERM yet.
+        eventually(DEADLINE, "the worker runs", || async { status(&worker.url, "healthz").await == 200 }).await;
         total_grown += grown_batches(worker.url.clone()).await;
         worker.stop().await;
     }
@@ -236,11 +238,12 @@ async fn a_commit_in_flight_never_overwrites_the_next_owners_offset() {
 async fn a_worker_suspended_past_its_session_is_fenced() {
     let world = World::new().await;
     let watch = Watch::start(&world);
-    let proxy = TcpProxy::with_delay(&world.stores.clickhouse.url, Duration::from_millis(500)).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let settings = short_lived();
     let suspended = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..900).map(event_record).collect();
+    proxy.set_mode(ProxyMode::Delayed(Duration::from_secs(3)));
     world.produce_all(&producer, &records[..600]).await;
     eventually(DEADLINE, "the worker is in the middle of the records", || async {
         (50..400).contains(&world.count().await)
@@ -249,6 +252,7 @@ async fn a_worker_suspended_past_its_session_is_fenced() {
     suspended.signal(Signal::SIGSTOP);
     let other_worker = world.spawn_ready(&short_lived(), &[]).await;
     world.wait_until_processed(600).await;
+    proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     suspended.signal(Signal::SIGCONT);
     world.produce_all(&producer, &records[600..]).await;
     eventually(DEADLINE, "the worker has detected the loss", || async { suspended.log().contains("\"is_lost\":true") })
@@ -279,7 +283,8 @@ async fn judge_after_suspension(faults: &str) -> Result<usize, String> {
     let suspended = world.spawn_ready(&settings(1), &variables).await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &november_records(0, 0..50)).await;
-    world.wait_until_processed(50).await;
+    // Before that, a lookup of the first rows might be disrupted instead of the INSERT.
+    wait_for_commit(&world, 50).await;
     proxy.set_mode(ProxyMode::Silent);
     world.produce_all(&producer, &november_records(0, 50..100)).await;
     eventually(DEADLINE, "the INSERT is in flight", || async { proxy.disrupted_connections() > 0 }).await;

@@ -57,7 +57,10 @@ async fn a_missing_row_fails_the_run() {
 async fn a_store_that_becomes_unavailable_fails_the_run() {
     let world = World::new().await;
     let mut proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
-    let mut run = world.verify_against(&proxy.url, &SCENARIO.replace("settle = \"30 s\"", "settle = \"5 s\""));
+    let scenario = SCENARIO.replace("settle = \"30 s\"", "settle = \"5 s\"");
+    // The proxy is closed before the first dashboard that is measured.
+    let scenario = scenario.replace("warm_up = \"1 s\"", "warm_up = \"10 s\"");
+    let mut run = world.verify_against(&proxy.url, &scenario);
     run.wait_for_line(READY).await;
     proxy.close();
     let (code, output) = run.wait_for_exit().await;
