@@ -3,12 +3,13 @@
 //! line every ten seconds. It decides nothing.
 //!
 //! # Layout
-//! - `pace`, `load`: rates and the time left
+//! - `pace`, `load`: rates and the time left; `phase`: the phase of a drive
 //! - `table`, `view`: what the view of a drive shows; `full_screen`: the terminal that shows it
 
 mod full_screen;
 mod load;
 mod pace;
+mod phase;
 mod table;
 mod view;
 
@@ -20,17 +21,14 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sluice_loadgen::{
-    drive::{Phase, Progress},
-    number::separated,
-    observer::Observer,
-};
+use sluice_loadgen::{drive::Progress, number::separated, observer::Observer};
 
 use sluice_schemas::concurrency::lock;
 
 use crate::{screen, table::counted};
 use full_screen::FullScreen;
 use load::LoadCounts;
+use phase::phase;
 use view::View;
 
 /// Interval of plain lines if there is no terminal.
@@ -203,18 +201,13 @@ fn counting() -> ProgressStyle {
 
 /// A plain line.
 fn describe(now: &Progress) -> String {
-    if now.is_read_only { phase(now) } else { format!("{}: {}", phase(now), describe_writes(now)) }
+    let questions = describe_questions(now);
+    if now.is_read_only { questions } else { format!("{questions}: {}", describe_writes(now)) }
 }
 
-fn phase(now: &Progress) -> String {
-    let (elapsed, length) = (now.elapsed.as_secs(), now.length.as_secs());
-    let time = match now.phase {
-        Phase::Preparing => String::new(),
-        Phase::WarmUp | Phase::Driving => format!(", {elapsed} of {length} s"),
-        Phase::AwaitingAnswers | Phase::AwaitingEvents => format!(", {elapsed} s"),
-    };
-    let phase = now.phase.as_str();
-    format!("{phase}{time}, {} in flight, {} held back", counted(now.in_flight, "question"), separated(now.held_back))
+fn describe_questions(now: &Progress) -> String {
+    let (in_flight, held_back) = (counted(now.in_flight, "question"), separated(now.held_back));
+    format!("{}, {in_flight} in flight, {held_back} held back", phase(now))
 }
 
 fn describe_writes(now: &Progress) -> String {
