@@ -8,7 +8,7 @@ use clap::Args;
 use sluice_loadgen::{
     capacity::{
         growth::Growth,
-        report::{CapacityReport, SearchReport},
+        report::{CapacityReport, FILE_NAME, SearchReport},
         run::{self as search, Plan},
         search::Found,
         subject::Subject,
@@ -16,6 +16,7 @@ use sluice_loadgen::{
     observer::Observer as _,
     plan::Shard,
     scenario::{Access, Scenario, exact_duration},
+    trial::TrialError,
 };
 
 use crate::{
@@ -90,7 +91,9 @@ impl Order {
         }
         if confirm < hold {
             return Err(anyhow!(
-                "confirm a rate that is held for {hold:?} in only {confirm:?}; choose a longer --confirm"
+                "confirm a rate that is held for {} in only {}; choose a longer --confirm",
+                exact_duration(hold),
+                exact_duration(confirm)
             ));
         }
         for subject in &subjects {
@@ -144,20 +147,27 @@ fn exit(searches: &[SearchReport]) -> Exit {
 async fn search_all(run: &Run, order: &Order, overrides: &Overrides, folder: &Path) -> Result<CapacityReport, Failure> {
     let header = run::header(run, chrono::Utc::now())?;
     let mut worker = run.start_worker(overrides, folder).await?;
-    let searched = Box::pin(searches(run, order, &mut worker)).await;
+    let (found, failure) = Box::pin(searches(run, order, &mut worker)).await;
+    // Before the worker is drained, which may be cut short by a second Ctrl-C.
+    let report = CapacityReport::new(header, (order.hold, order.confirm), order.growth, found);
+    if !report.searches.is_empty() {
+        publish(&report, folder)?;
+    }
     run.live.step_started("draining the ingest worker");
     match worker.stop().await {
         Ok(status) => run.live.step_finished(&format!("ingest worker drained, {status}")),
         Err(error) => run.live.step_finished(&format!("{error:#}")),
     }
-    match searched {
-        (found, Some(failure)) if found.is_empty() => Err(failure),
-        (found, failure) => {
-            let report = CapacityReport::new(header, (order.hold, order.confirm), order.growth, found);
-            publish(&report, folder)?;
-            failure.map_or(Ok(report), Err)
-        }
+    match failure {
+        Some(failure) if failure.exit == Exit::Interrupted && !report.searches.is_empty() => Err(interrupted()),
+        failure => failure.map_or(Ok(report), Err),
     }
+}
+
+/// The failure of searches that were interrupted when some were finished.
+fn interrupted() -> Failure {
+    let error = anyhow!("finish all searches: they were interrupted; the report has those that were finished");
+    Failure { exit: Exit::Interrupted, error }
 }
 
 /// Searches all parts. A failure ends the searches, and those before it are finished.
@@ -169,7 +179,12 @@ async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> (Vec<SearchR
         let shown = (run.observer(), &run.stop);
         let searching = search::search(plan, &run.session, &mut trial, &mut alive, shown);
         match Box::pin(searching).await {
-            Ok(search) => found.push(search),
+            Ok(search) if search.has_landed() => found.push(search),
+            Ok(search) => {
+                found.push(search);
+                let is_last = found.len() == order.subjects.len();
+                return (found, (!is_last).then(|| trial_failure(TrialError::Unsettled)));
+            }
             Err(error) => return (found, Some(trial_failure(error))),
         }
     }
@@ -181,7 +196,7 @@ fn publish(report: &CapacityReport, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
     let shown = screen::print(&report.table());
     let page = folder.join("capacity.html");
-    files::write(&folder.join("capacity.json"), &report.json()?)?;
+    files::write(&folder.join(FILE_NAME), &report.json()?)?;
     files::write(&page, &report.html())?;
     shown?;
     Ok(screen::print(&format!("report: {}", page.display()))?)

@@ -11,10 +11,11 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use sluice_loadgen::{
+    capacity,
     custom::CustomError,
     observer::{Observer, Observers},
     plan::Shard,
-    report::{self, FILE_NAME, Header, Machine},
+    report::{self, Header, Machine},
     scenario::Access,
     session::{self, Planning, Session, SessionError},
     trial::{Trial, TrialError},
@@ -156,7 +157,8 @@ impl Run {
         let folder = create_report_folder(&self.settings.verify.runs)?;
         let done = Box::pin(work(&folder)).await;
         let is_interrupted = done.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted);
-        if is_interrupted && !folder.join(FILE_NAME).exists() {
+        let has_report = [report::FILE_NAME, capacity::report::FILE_NAME].iter().any(|name| folder.join(name).exists());
+        if is_interrupted && !has_report {
             drop(std::fs::remove_dir_all(&folder));
         }
         done

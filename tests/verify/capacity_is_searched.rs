@@ -4,20 +4,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::program::{SCENARIO, World, read_json};
+use crate::program::{NEVER_SEALED, SCENARIO, World, read_json};
 
 /// The lowest rate that is tried, so that a search in which it fails ends after one step.
 const LOWEST: [&str; 6] = ["--from", "0.0625", "--hold", "5s", "--confirm", "20s"];
-/// Batches that are sealed long after the account has given up.
-const NEVER_SEALED: &str = r#"
-[ingest.pipelines.communication-events]
-max_age = "10m"
-[ingest.pipelines.agent-metrics]
-max_age = "10m"
-[ingest.pipelines.customer-interactions]
-max_age = "10m"
-"#;
-
 fn capacity<'a>(of: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let verb = ["capacity", "scenario.toml", "--no-up", "--of", of];
     [&verb[..], &LOWEST[..], more].concat()
@@ -78,6 +68,24 @@ async fn an_interrupted_search_exits_with_130_and_leaves_no_report() {
     let (code, output) = run.wait_for_exit().await;
     assert_eq!(code, 130, "{output}");
     assert_eq!(world.runs().len(), 0, "a partial report was written");
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn searches_that_are_interrupted_keep_those_that_are_finished() {
+    let world = World::new().await;
+    // No dashboard is so fast, so the lowest rate fails and ends each search.
+    let scenario =
+        SCENARIO.replace("within = \"8 s\"\nquestions = [\"dashboard", "within = \"1 ms\"\nquestions = [\"dashboard");
+    assert_ne!(scenario, SCENARIO);
+    let mut run = world.run(&capacity("writes,postgres", &[]), &scenario);
+    run.wait_for_line("postgres: trying 0.06x").await;
+    kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
+    let (code, output) = run.wait_for_exit().await;
+    assert!(code == 130 && output.contains("the report has those that were finished"), "{output}");
+    let report = read_json(&world.runs().pop().unwrap().join("capacity.json"));
+    let subjects: Vec<_> = report["searches"].as_array().unwrap().iter().map(|search| &search["subject"]).collect();
+    assert_eq!(subjects, [&json!("writes")], "{output}");
     world.sweep_and_drop().await;
 }
 

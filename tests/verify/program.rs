@@ -16,13 +16,22 @@ use tokio::{
 /// How long a test waits for a line or for the program to exit.
 const TIMEOUT: Duration = Duration::from_mins(3);
 /// Records of the three topics land within a second; by default, they would land after thirty seconds.
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [ingest.pipelines.communication-events]
 max_age = "1s"
 [ingest.pipelines.agent-metrics]
 max_age = "1s"
 [ingest.pipelines.customer-interactions]
 max_age = "1s"
+"#;
+/// Batches that are sealed long after the account has given up.
+pub(crate) const NEVER_SEALED: &str = r#"
+[ingest.pipelines.communication-events]
+max_age = "10m"
+[ingest.pipelines.agent-metrics]
+max_age = "10m"
+[ingest.pipelines.customer-interactions]
+max_age = "10m"
 "#;
 /// Verifies the scenario of a test.
 const VERIFY: [&str; 3] = ["verify", "scenario.toml", "--no-up"];

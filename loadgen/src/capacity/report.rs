@@ -16,6 +16,8 @@ use crate::report::Header;
 
 /// Version of the JSON form.
 pub const VERSION: u32 = 1;
+/// Name of the report in its folder.
+pub const FILE_NAME: &str = "capacity.json";
 
 /// The result of all searches of a scenario.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +76,11 @@ impl SearchReport {
             scaling: Scaling::fit(&points).filter(|_| subject != Subject::Writes),
             steps,
         }
+    }
+
+    /// Whether every record of the last step has landed or been dead-lettered. If not, whatever is driven next finds the rest.
+    pub fn has_landed(&self) -> bool {
+        self.steps.last().is_none_or(|step| step.has_landed)
     }
 
     /// The result in a sentence, without its subject.

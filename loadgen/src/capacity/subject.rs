@@ -40,7 +40,9 @@ pub enum Unsearchable {
     Users(String),
     /// A window is longer than a step.
     #[error(
-        "the SLO {slo} must hold in every {window:?}, and a step holds its rate for {hold:?}; choose a longer --hold"
+        "the SLO {slo} must hold in every {}, and a step holds its rate for {}; choose a longer --hold",
+        exact_duration(*window),
+        exact_duration(*hold)
     )]
     Window {
         /// The SLO.
