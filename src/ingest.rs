@@ -90,6 +90,10 @@ pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Fa
 async fn work(until_stdin_closes: bool, settings: Settings) -> Result<Exit, Failure> {
     let shutdown = signals::cancellation()?;
     if until_stdin_closes {
+        // Neither Ctrl-C nor the raised priority of the run's session is meant for it. A leader of a process group can't leave.
+        if let Err(error) = nix::unistd::setsid() {
+            screen::note(&format!("this worker can't leave its session, so Ctrl-C reaches it too: {error}"));
+        }
         end_with_stdin(shutdown.clone());
     }
     let names = settings.names();

@@ -1,5 +1,6 @@
 //! The ingest worker of a run: `sluice ingest` in a separate process, which gets its records only through Kafka.
-//! It exits when it is stopped. It also exits when this process, which holds the other end of its standard input, dies.
+//! It exits when it is stopped. It also exits when this process, which holds the other end of its standard input, dies. It leaves
+//! this process's session, so neither Ctrl-C nor the generator's raised priority reaches it.
 //! It never shares memory with the generator.
 
 use std::{
@@ -15,6 +16,8 @@ use tokio::{
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
+
+use sluice_loadgen::scenario::exact_duration;
 
 use crate::settings::{Overrides, Settings};
 
@@ -60,8 +63,6 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(output.try_clone().with_context(|| format!("write {}", log.display()))?)
             .stderr(output)
-            // Ctrl-C reaches the whole process group; the worker is stopped separately, after the drive.
-            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .context("start the ingest worker")?;
@@ -83,7 +84,7 @@ impl Worker {
             }
             sleep(POLL).await;
         }
-        bail!("start the ingest worker: not ready after {START_DEADLINE:?}; {}", self.log_tail())
+        bail!("start the ingest worker: not ready after {}; {}", exact_duration(START_DEADLINE), self.log_tail())
     }
 
     /// The worker's metrics endpoint and process id, for the terminal.
@@ -119,7 +120,9 @@ impl Worker {
         drop(self.child.stdin.take());
         match timeout(self.stop_deadline, self.child.wait()).await {
             Ok(status) => status.context("wait for the ingest worker"),
-            Err(_) => bail!("stop the ingest worker within {:?}; {}", self.stop_deadline, self.log_tail()),
+            Err(_) => {
+                bail!("stop the ingest worker within {}; {}", exact_duration(self.stop_deadline), self.log_tail())
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The priority of the generator's threads: raised while it measures, if the system allows it, since a thread that waits
-//! for a processor behind the stores of the same machine charges that wait to them. It never changes another process.
+//! for a processor behind the stores of the same machine charges that wait to them. It changes no thread of another process, but
+//! an autogroup is that of a whole session.
 
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 use thread_priority::{
@@ -13,22 +14,44 @@ const RAISED: i32 = -15;
 /// The lowest real-time priority: above every ordinary thread, and below the kernel's own.
 const REAL_TIME: u8 = 1;
 
+/// The scheduling group of this process's session.
+const AUTOGROUP: &str = "/proc/self/autogroup";
+
 /// A raised priority; dropping it restores the former one.
 pub(super) struct Priority {
-    /// The former nice value; `None` if it could not be raised.
+    /// The former nice value of the threads; `None` if it could not be raised.
     former: Option<i32>,
+    autogroup: Autogroup,
+}
+
+/// The scheduling group of the session, where the kernel makes one for each: a nice value then counts only among the threads of a
+/// session, and that of the group among the sessions (sched(7), "The autogroup feature"). Every process of PostgreSQL is a session.
+enum Autogroup {
+    /// There are none.
+    Off,
+    /// This generator has raised it, from this nice value.
+    Raised(i32),
+    /// It was raised before, as by another generator of the session.
+    AlreadyRaised,
+    /// The system does not allow it.
+    Refused,
 }
 
 impl Priority {
     /// Raises the priority of every thread of this process. Threads that start later inherit it.
     pub(super) fn raise() -> Self {
         let former = getpriority_process(None).ok().filter(|former| *former > RAISED);
-        Self { former: former.filter(|_| set_all(RAISED)) }
+        Self { former: former.filter(|_| set_all(RAISED)), autogroup: Autogroup::raise() }
     }
 
-    /// Whether the system allowed it.
+    /// Whether the system allowed it, and the group is still raised: another generator of the session may have ended.
     pub(super) fn is_raised(&self) -> bool {
-        self.former.is_some()
+        let group = match self.autogroup {
+            Autogroup::Off => true,
+            Autogroup::Refused => false,
+            Autogroup::Raised(_) | Autogroup::AlreadyRaised => read_autogroup().is_some_and(|nice| nice <= RAISED),
+        };
+        self.former.is_some() && group
     }
 }
 
@@ -37,7 +60,37 @@ impl Drop for Priority {
         if let Some(former) = self.former {
             set_all(former);
         }
+        if let Autogroup::Raised(former) = self.autogroup {
+            // It was allowed to raise it.
+            write_autogroup(former);
+        }
     }
+}
+
+impl Autogroup {
+    fn raise() -> Self {
+        let enabled = std::fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled");
+        let former = read_autogroup().filter(|_| enabled.is_ok_and(|enabled| enabled.trim() != "0"));
+        match former {
+            None => Self::Off,
+            Some(former) if former <= RAISED => Self::AlreadyRaised,
+            Some(former) if write_autogroup(RAISED) => Self::Raised(former),
+            Some(_) => Self::Refused,
+        }
+    }
+}
+
+/// The nice value of this session's group, which the kernel shows as `/autogroup-25 nice 0`.
+fn read_autogroup() -> Option<i32> {
+    parse_autogroup(&std::fs::read_to_string(AUTOGROUP).ok()?)
+}
+
+fn parse_autogroup(text: &str) -> Option<i32> {
+    text.trim().rsplit(' ').next()?.parse().ok()
+}
+
+fn write_autogroup(nice: i32) -> bool {
+    std::fs::write(AUTOGROUP, nice.to_string()).is_ok()
 }
 
 /// Gives the calling thread a real-time priority until it ends, if the system allows it: even with a high nice value, a
@@ -106,7 +159,7 @@ mod tests {
         let nice = || async { tokio::spawn(async { getpriority_process(None).unwrap() }).await.unwrap() };
         let before = nice().await;
         let priority = Priority::raise();
-        assert_eq!(nice().await, if priority.is_raised() { RAISED } else { before });
+        assert_eq!(nice().await, if priority.former.is_some() { RAISED } else { before });
         let lowered = tokio::task::spawn_blocking(|| {
             lower_this_thread();
             getpriority_process(None).unwrap()
@@ -114,5 +167,25 @@ mod tests {
         assert_eq!(lowered.await.unwrap(), before);
         drop(priority);
         assert_eq!(nice().await, before);
+    }
+
+    #[test]
+    fn the_group_of_the_session_is_raised_and_restored_where_the_kernel_has_one() {
+        assert_eq!(parse_autogroup("/autogroup-25 nice 0\n"), Some(0));
+        assert_eq!((parse_autogroup("/autogroup-4711 nice -15"), parse_autogroup("")), (Some(-15), None));
+        let former = read_autogroup();
+        let mut priority = Priority { former: None, autogroup: Autogroup::raise() };
+        match priority.autogroup {
+            Autogroup::Raised(before) => {
+                assert_eq!((Some(before), read_autogroup()), (former, Some(RAISED)));
+                drop(priority);
+                assert_eq!(read_autogroup(), former);
+            }
+            Autogroup::Off | Autogroup::Refused | Autogroup::AlreadyRaised => {
+                priority.autogroup = Autogroup::Off;
+                drop(priority);
+                assert_eq!(read_autogroup(), former);
+            }
+        }
     }
 }
