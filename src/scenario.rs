@@ -1,7 +1,11 @@
 //! `sluice scenario`: checks a scenario, and explains what a run of it will do and can decide. It starts nothing.
 
 use clap::Subcommand;
-use sluice_loadgen::{report, scenario, verdict};
+use sluice_loadgen::{
+    report,
+    scenario::{self, Access, Scenario},
+    session, verdict,
+};
 
 use crate::{
     exit::{Exit, Failure, OrExit},
@@ -49,7 +53,7 @@ fn check(choice: &Choice, settings: &Settings) -> Result<Exit, Failure> {
     match scenarios::check(choice, None).or_exit(Exit::Usage)? {
         Ok(Chosen { scenario, warning }) => {
             let past = report::past(&settings.verify.runs, &scenario);
-            warn(verdict::warnings(&scenario, &past.slos).into_iter().chain(warning));
+            warn(verdict::warnings(&scenario, &past.slos).into_iter().chain(warning).chain(too_old(&scenario)));
             screen::print(&format!("scenario {} is valid", scenario.name))?;
             Ok(Exit::Pass)
         }
@@ -60,6 +64,12 @@ fn check(choice: &Choice, settings: &Settings) -> Result<Exit, Failure> {
             Ok(Exit::Usage)
         }
     }
+}
+
+/// That a run would be refused today, though nothing in the file is a mistake.
+fn too_old(scenario: &Scenario) -> Option<String> {
+    let refusal = session::check_age(scenario).err().filter(|_| scenario.fits(Access::ReadWrite))?;
+    Some(format!("a run is refused today: {refusal}"))
 }
 
 fn warn(warnings: impl IntoIterator<Item = String>) {

@@ -425,3 +425,14 @@ fn a_scenario_that_does_not_fit_the_run_is_refused_with_its_line() {
     error: failed to read scenario ci (shipped): line 37: `probes`: only a run that writes can ask "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit", "live_timeline", "live_dashboard", and this run only reads; use a scenario that asks none of these
     "#);
 }
+
+#[test]
+fn a_past_that_clickhouse_would_delete_is_a_warning_of_the_check_and_refused_by_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = ["smoke", "--set", "time.start=2015-01-06T00:00:00Z"];
+    let (code, warned) = sluice(folder.path(), &[&["scenario", "check"], &old[..]].concat());
+    let begins = "load the population: its past begins on 2014-";
+    assert!(code == 0 && warned.contains(&format!("warning: a run is refused today: {begins}")), "{warned}");
+    let message = refused(folder.path(), &[&["verify", "--no-up"], &old[..]].concat());
+    assert!(message.contains(begins), "{message}");
+}
