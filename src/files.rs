@@ -9,7 +9,8 @@ use sluice_loadgen::report;
 /// Writes a file whole or not at all.
 pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+    // Two processes may write the same file.
+    temporary.push(format!(".{}.new", std::process::id()));
     fs::write(&temporary, text)
         .and_then(|()| fs::rename(&temporary, path))
         .inspect_err(|_| drop(fs::remove_file(&temporary)))

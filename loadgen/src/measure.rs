@@ -292,7 +292,7 @@ pub struct GeneratorHealth {
     pub task_delay: DurationHistogram,
     /// The same of the tasks that commit to PostgreSQL.
     pub commit_delay: DurationHistogram,
-    /// Questions and transactions that failed since the generator may open no more files.
+    /// Questions and transactions that failed because the generator may open no more files.
     pub out_of_files: u64,
     /// Whether its threads ran with a raised priority.
     pub priority_is_raised: bool,

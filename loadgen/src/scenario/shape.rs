@@ -49,7 +49,7 @@ fn stage(raw: &raw::Stage, tenants: u64, source: &Source) -> Option<Stage> {
     let (rate, writes, probes) = (rate?, writes?, probes?);
     let [writes, probes] = [rate.or(writes), rate.or(probes)].map(|factor| factor.unwrap_or(Factor::ONE));
     if let Some(at) = raw.tenant.as_ref().filter(|_| writes.is_ramp() || probes.is_ramp()) {
-        let message = "the stage of a tenant has one factor; only stages of all tenants ramp";
+        let message = "the stage of a tenant has no ramp, only constant factors; only stages of all tenants ramp";
         source.keep_all([source.wrong(at, "stage.tenant", message)]);
         return None;
     }

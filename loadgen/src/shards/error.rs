@@ -6,6 +6,7 @@ use sluice_schemas::SchemaError;
 use sluice_schemas::connect::ConnectError;
 
 use crate::plan::Shard;
+use crate::scenario::exact_duration;
 
 /// Why a shard could not join its run, start with the others or learn what they did.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub enum ShardsError {
     #[error("agree with the other shards over Redis: {0}")]
     Redis(#[from] redis::RedisError),
     /// The first shard did not come.
-    #[error("join the run as shard {shard}: the first shard has not begun within {waited:?}; start it as well")]
+    #[error("join the run as shard {shard}: the first shard has not begun within {}; start it as well", exact_duration(*waited))]
     NotPrepared {
         /// The shard.
         shard: Shard,
@@ -48,7 +49,7 @@ pub enum ShardsError {
     )]
     Gone(Shard),
     /// Shards did not come in time.
-    #[error("wait for all shards: of {of}, {} did not {doing} within {waited:?}", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("wait for all shards: of {of}, {} did not {doing} within {}", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), exact_duration(*waited))]
     Missing {
         /// Their numbers.
         missing: Vec<u32>,

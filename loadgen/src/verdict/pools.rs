@@ -33,8 +33,9 @@ pub(super) fn of_questions(slos: &[Slo], recorders: &[Recorder]) -> Option<Strin
     // Only clients of PostgreSQL wait for one; questions to other stores wait where they ask it as well.
     Some(format!(
         "half of the probes of {question} waited more than {} for a connection of the generator, although the store \
-         answers in time: raise `{ASKING}` of the scenario",
-        brief_duration(waited)
+         answers in time: {}",
+        brief_duration(waited),
+        remedy(ASKING)
     ))
 }
 
@@ -54,9 +55,10 @@ fn of_judged(judged: &[SloRecorder]) -> Option<String> {
         of_commits(judged).find_map(|(one, own)| Some((one, most_waited(one.measured(), own, one.slo().within)?)))?;
     Some(format!(
         "half of the transactions of {} waited more than {} for a connection of the generator, although PostgreSQL commits \
-         in time: raise `{WRITING}` of the scenario",
+         in time: {}",
         one.slo().name,
-        brief_duration(waited)
+        brief_duration(waited),
+        remedy(WRITING)
     ))
 }
 
@@ -64,10 +66,10 @@ fn of_transactions(writes: &WriteRecorder) -> Option<String> {
     let waited = writes.waited();
     is_late(waited, MAX_WRITE_LAG).then(|| {
         format!(
-            "{} of the transactions waited more than {} for a connection of the generator; the limit is 1 %: raise \
-             `{WRITING}` of the scenario",
+            "{} of the transactions waited more than {} for a connection of the generator; the limit is 1 %: {}",
             percent(waited.count_above(MAX_WRITE_LAG) as f64 / waited.len() as f64),
-            exact_duration(MAX_WRITE_LAG)
+            exact_duration(MAX_WRITE_LAG),
+            remedy(WRITING)
         )
     })
 }
@@ -86,10 +88,15 @@ fn kept_waiting(measured: &Measured) -> Option<f64> {
 
 fn exceeded(what: &str, share: f64, key: &str) -> String {
     format!(
-        "{} of the {what} were only late since they waited for a connection of the generator; the limit is 1 %: raise \
-         `{key}` of the scenario",
-        percent(share)
+        "{} of the {what} were only late because they waited for a connection of the generator; the limit is 1 %: {}",
+        percent(share),
+        remedy(key)
     )
+}
+
+/// What to do about connections that run out. No number of them helps a store that is at its limit.
+fn remedy(key: &str) -> String {
+    format!("raise `{key}` of the scenario, or lower the rate if PostgreSQL serves no more with more connections")
 }
 
 #[cfg(test)]
@@ -127,8 +134,8 @@ mod tests {
             of_questions(&scenario.slos, &[recorder])
         };
         insta::assert_snapshot!([judge(40, 4_000, 80), judge(90, 12, 80)].map(Option::unwrap).join("\n"), @r"
-        40 % of the probes of lookup_by_id were only late since they waited for a connection of the generator; the limit is 1 %: raise `connections.postgres` of the scenario
-        half of the probes of lookup_by_id waited more than 12 ms for a connection of the generator, although the store answers in time: raise `connections.postgres` of the scenario
+        40 % of the probes of lookup_by_id were only late because they waited for a connection of the generator; the limit is 1 %: raise `connections.postgres` of the scenario, or lower the rate if PostgreSQL serves no more with more connections
+        half of the probes of lookup_by_id waited more than 12 ms for a connection of the generator, although the store answers in time: raise `connections.postgres` of the scenario, or lower the rate if PostgreSQL serves no more with more connections
         ");
         assert_eq!(judge(90, 4_000, 300), None, "a slow store makes its callers wait");
         assert_eq!(judge(2, 4_000, 80), None, "a few may be chance");
@@ -162,8 +169,8 @@ mod tests {
             of_writes(&measured)
         };
         insta::assert_snapshot!([judge(40, 4_000, 5), judge(90, 60, 5)].map(Option::unwrap).join("\n"), @r"
-        40 % of the transactions of commits were only late since they waited for a connection of the generator; the limit is 1 %: raise `connections.postgres_writers` of the scenario
-        half of the transactions of commits waited more than 60 ms for a connection of the generator, although PostgreSQL commits in time: raise `connections.postgres_writers` of the scenario
+        40 % of the transactions of commits were only late because they waited for a connection of the generator; the limit is 1 %: raise `connections.postgres_writers` of the scenario, or lower the rate if PostgreSQL serves no more with more connections
+        half of the transactions of commits waited more than 60 ms for a connection of the generator, although PostgreSQL commits in time: raise `connections.postgres_writers` of the scenario, or lower the rate if PostgreSQL serves no more with more connections
         ");
         assert_eq!(judge(90, 4_000, 500), None, "a slow store makes its callers wait");
     }
@@ -176,6 +183,6 @@ mod tests {
             of_writes(&Measurements { questions: Vec::new(), slos: Vec::new(), writes: vec![writes] })
         };
         assert_eq!(judge(Duration::from_millis(900)), None);
-        insta::assert_snapshot!(judge(Duration::from_secs(3)).unwrap(), @"100 % of the transactions waited more than 1 s for a connection of the generator; the limit is 1 %: raise `connections.postgres_writers` of the scenario");
+        insta::assert_snapshot!(judge(Duration::from_secs(3)).unwrap(), @"100 % of the transactions waited more than 1 s for a connection of the generator; the limit is 1 %: raise `connections.postgres_writers` of the scenario, or lower the rate if PostgreSQL serves no more with more connections");
     }
 }

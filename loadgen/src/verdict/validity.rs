@@ -146,7 +146,7 @@ fn commit_delay(judged: &[SloRecorder], health: &GeneratorHealth) -> Option<Stri
 fn out_of_files(health: &GeneratorHealth) -> Option<String> {
     (health.out_of_files > 0).then(|| {
         format!(
-            "{} questions and transactions failed since the generator may open no more files; raise its limit (`ulimit -n`)",
+            "{} questions and transactions failed because the generator may open no more files; raise its limit (`ulimit -n`)",
             separated(health.out_of_files)
         )
     })
@@ -318,7 +318,7 @@ mod tests {
     fn a_generator_without_files_blames_no_store() {
         let health = GeneratorHealth { out_of_files: 1_200, ..good() };
         let Validity::Invalid(reasons) = validity(&scenario().slos, &nothing(), &health) else { panic!("valid") };
-        insta::assert_snapshot!(reasons.join("\n"), @"1,200 questions and transactions failed since the generator may open no more files; raise its limit (`ulimit -n`)");
+        insta::assert_snapshot!(reasons.join("\n"), @"1,200 questions and transactions failed because the generator may open no more files; raise its limit (`ulimit -n`)");
     }
 
     #[test]
