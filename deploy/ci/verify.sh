@@ -5,7 +5,7 @@
 #
 # SLUICE      the program; "sluice" by default
 # KEPT        folder that the CI server keeps between runs; "ci-runs" by default. KEPT/last has the report of this run,
-#             KEPT/good those of the last five good ones
+#             KEPT/good those of the last five good ones, KEPT/not-compared-TIME those that can't be compared any more
 #
 # Exit codes: 0 good; 1 an objective is missed, or something is worse than before; 3 the run could not be made or judged,
 # also not when repeated; 4 usage. What is undecided is a warning. GitHub shows the annotations and the summary; elsewhere they are text.
@@ -69,8 +69,12 @@ if compgen -G "$kept/good/*/report.json" >/dev/null; then
     0) ;;
     1) annotate error "worse than the last good runs: $(sed -n 3p "$run/comparison.md")" && exit 1 ;;
     2) annotate warning "not certainly as fast as the last good runs: $(sed -n 3p "$run/comparison.md")" ;;
-    # Reports of an older version, or of a scenario that was renamed.
-    *) annotate warning "the last good runs can't be compared, so this run replaces them: $text" && rm -rf "$kept/good" ;;
+    # Reports of an older version, or of a scenario that was renamed. They are kept aside: a full disk is refused as well.
+    *)
+      aside="$kept/not-compared-$(date -u +%Y-%m-%dT%H-%M-%SZ)"
+      annotate warning "the last good runs can't be compared, so this run replaces them; they are in $aside: $text"
+      mv "$kept/good" "$aside" || exit 4
+      ;;
   esac
 fi
 
