@@ -209,7 +209,7 @@ mod tests {
         let mut windowed = smoke.clone();
         let search = windowed.slos.iter_mut().find(|slo| slo.name == "search").unwrap();
         search.in_every = Some(Duration::from_mins(2));
-        insta::assert_snapshot!(error(&windowed, Subject::Mix), @"the SLO search must hold in every 120s, and a step holds its rate for 60s; choose a longer --hold");
+        insta::assert_snapshot!(error(&windowed, Subject::Mix), @"the SLO search must hold in every 2 min, and a step holds its rate for 1 min; choose a longer --hold");
         let mut stalls = smoke.clone();
         stalls.slos[0].longest_stall = Some(Duration::from_secs(2));
         insta::assert_snapshot!(Subject::Mix.check(&stalls, 1.0, (minute, minute)).unwrap_err(), @r#"the SLO "customer-lookup" can never pass: to exclude stalls of 2 s takes 118 s, and 1 min are judged, where a rate is held for 1 min; choose a longer --confirm"#);
