@@ -27,12 +27,20 @@ pub(super) struct Usage {
     total: u64,
     idle: u64,
     waiting: u64,
-    /// Clock ticks by process: program and ticks.
-    processes: BTreeMap<u32, (&'static str, Ticks)>,
+    /// The processes of known programs.
+    processes: BTreeMap<u32, Process>,
     /// Microseconds in which some task was stalled for a processor, the disk or memory.
     stalled: [u64; 3],
     /// Microseconds since the machine started.
     micros: u64,
+}
+
+/// A process of a known program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Process {
+    program: &'static str,
+    parent: u32,
+    ticks: Ticks,
 }
 
 /// Clock ticks of a process, in user and in system mode.
@@ -88,13 +96,15 @@ impl Usage {
         let share = |now: u64, then: u64| now.saturating_sub(then) as f64 / total;
         let [idle, waiting] = [share(self.idle, start.idle), share(self.waiting, start.waiting)];
         let (mut processors, mut busiest) = (BTreeMap::new(), BTreeMap::new());
-        for (process, (program, ticks)) in &self.processes {
-            let before = start.processes.get(process).map_or(0, |(_, ticks)| ticks.own);
-            let most: &mut f64 = busiest.entry((*program).to_owned()).or_insert(0.0);
-            *most = most.max(share(ticks.own, before) * cpus as f64);
+        for (id, process) in &self.processes {
+            let before = start.processes.get(id).map_or(0, |process| process.ticks.own);
+            let most: &mut f64 = busiest.entry(process.program.to_owned()).or_insert(0.0);
+            *most = most.max(share(process.ticks.own, before) * cpus as f64);
         }
-        let before = start.by_program();
-        for (program, ticks) in self.by_program() {
+        let now = by_program(self.processes.values());
+        let before =
+            by_program(start.processes.iter().filter(|one| self.has_ticks_of(one)).map(|(_, process)| process));
+        for (program, ticks) in now {
             let used = share(ticks, before.get(program).copied().unwrap_or_default()) * cpus as f64;
             processors.insert(program.to_owned(), used);
         }
@@ -111,16 +121,22 @@ impl Usage {
         }
     }
 
-    /// Clock ticks of each program. A process that ends passes its ticks on to its parent, which is of the same program here, so
-    /// they only grow. The generator's children are other programs.
-    fn by_program(&self) -> BTreeMap<&'static str, u64> {
-        let mut programs = BTreeMap::new();
-        for (program, Ticks { own, of_children }) in self.processes.values() {
-            let of_children = if *program == GENERATOR { 0 } else { *of_children };
-            *programs.entry(*program).or_insert(0) += own + of_children;
-        }
-        programs
+    /// Whether the ticks of an earlier process are among those of this reading: it still runs, or it has passed them on to its parent of
+    /// the same program. Those of a program that has ended as a whole, such as another stack on the machine, are not.
+    fn has_ticks_of(&self, (id, process): &(&u32, &Process)) -> bool {
+        let is_same = |id: u32| self.processes.get(&id).is_some_and(|now| now.program == process.program);
+        is_same(**id) || is_same(process.parent)
     }
+}
+
+/// Clock ticks of each program. The generator's children are other programs.
+fn by_program<'a>(processes: impl Iterator<Item = &'a Process>) -> BTreeMap<&'static str, u64> {
+    let mut programs = BTreeMap::new();
+    for Process { program, ticks: Ticks { own, of_children }, .. } in processes {
+        let of_children = if *program == GENERATOR { 0 } else { *of_children };
+        *programs.entry(*program).or_insert(0) += own + of_children;
+    }
+    programs
 }
 
 /// All, idle and disk-waiting clock ticks: `cpu  user nice system idle iowait irq softirq steal`.
@@ -136,14 +152,15 @@ fn pressure(text: &str) -> Option<u64> {
     line.rsplit_once("total=")?.1.trim().parse().ok()
 }
 
-fn processes() -> BTreeMap<u32, (&'static str, Ticks)> {
+fn processes() -> BTreeMap<u32, Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let process = |entry: fs::DirEntry| {
         let id: u32 = entry.file_name().to_str()?.parse().ok()?;
         let command = fs::read(entry.path().join("cmdline")).ok()?;
         let is_own = id == std::process::id();
         let program = if is_own { GENERATOR } else { program(&String::from_utf8_lossy(&command))? };
-        Some((id, (program, ticks_of(&fs::read_to_string(entry.path().join("stat")).ok()?)?)))
+        let (parent, ticks) = parent_and_ticks(&fs::read_to_string(entry.path().join("stat")).ok()?)?;
+        Some((id, Process { program, parent, ticks }))
     };
     entries.filter_map(process).collect()
 }
@@ -152,11 +169,12 @@ fn program(command: &str) -> Option<&'static str> {
     PROGRAMS.iter().find(|(part, _)| command.contains(part)).map(|(_, program)| *program)
 }
 
-/// `utime`, `stime`, `cutime` and `cstime` of `/proc/PID/stat`; the command's name is in parentheses and may contain anything.
-fn ticks_of(stat: &str) -> Option<Ticks> {
+/// `ppid`, and `utime`, `stime`, `cutime` and `cstime`, of `/proc/PID/stat`; the command's name is in parentheses and may contain anything.
+fn parent_and_ticks(stat: &str) -> Option<(u32, Ticks)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    Some(Ticks { own: field(11)? + field(12)?, of_children: field(13)? + field(14)? })
+    let ticks = Ticks { own: field(11)? + field(12)?, of_children: field(13)? + field(14)? };
+    Some((fields.get(1)?.parse().ok()?, ticks))
 }
 
 #[cfg(test)]
@@ -168,7 +186,7 @@ mod tests {
         assert_eq!(ticks("cpu  10 1 5 80 4 0 0 0 0 0\ncpu0 1 1"), Some([100, 80, 4]));
         assert_eq!(pressure("some avg10=1.00 avg60=0.50 avg300=0.10 total=123\nfull avg10=0 total=1"), Some(123));
         let ticks = Ticks { own: 42, of_children: 7 };
-        assert_eq!(ticks_of("7 (a) b) R 1 2 3 4 5 6 7 8 9 10 30 12 5 2"), Some(ticks));
+        assert_eq!(parent_and_ticks("7 (a) b) R 1 2 3 4 5 6 7 8 9 10 30 12 5 2"), Some((1, ticks)));
         assert_eq!(program("/usr/bin/java\0-Xmx1g\0kafka.Kafka\0server.properties"), Some("kafka"));
         assert_eq!(program("postgres: sluice_app load 127.0.0.1(4) SELECT"), Some("postgres"));
         assert_eq!(program("/bin/bash"), None);
@@ -176,17 +194,23 @@ mod tests {
 
     #[test]
     fn shares_are_those_between_two_readings() {
-        let of = |own, of_children| Ticks { own, of_children };
-        let processes =
-            BTreeMap::from([(1, ("kafka", of(10, 0))), (5, ("postgres", of(2, 0))), (6, ("postgres", of(8, 0)))]);
+        let of = |program, parent, own, of_children| Process { program, parent, ticks: Ticks { own, of_children } };
+        let processes = BTreeMap::from([
+            (1, of("kafka", 0, 10, 0)),
+            (5, of("postgres", 0, 2, 0)),
+            (6, of("postgres", 5, 8, 0)),
+            // Another server, which ends with its backend.
+            (7, of("postgres", 0, 500, 60)),
+            (8, of("postgres", 7, 900, 0)),
+        ]);
         let start = Usage { total: 1_000, idle: 500, processes, ..Usage::default() };
         let mut end = Usage { total: 1_200, idle: 550, waiting: 10, micros: 1_000_000, ..start.clone() };
         end.stalled = [250_000, 0, 0];
-        end.processes.insert(1, ("kafka", of(110, 0)));
-        end.processes.insert(2, ("redis", of(10, 0)));
+        end.processes.insert(1, of("kafka", 0, 110, 0));
+        end.processes.insert(2, of("redis", 0, 10, 0));
         // A backend with 8 ticks before the start and 12 after it has ended.
-        end.processes.remove(&6);
-        end.processes.insert(5, ("postgres", of(2, 20)));
+        end.processes.retain(|id, _| *id < 6);
+        end.processes.insert(5, of("postgres", 0, 2, 20));
         let usage = end.since(&start, 2);
         assert!((usage.busy - 0.7).abs() < 1e-9 && (usage.waiting_for_disk - 0.05).abs() < 1e-9);
         let used =
