@@ -46,13 +46,15 @@ fn fields_of_a_later_program_are_ignored_in_the_same_version() {
 fn other_versions_and_other_files_are_refused_with_what_to_do() {
     let mistyped = json(&report(1_000, 0)).replace("\"verdict\": \"PASS\"", "\"verdict\": \"GOOD\"");
     let whole = json(&report(1_000, 0));
+    let begun: Vec<&str> = whole.lines().take(100).collect();
+    let begun = begun.join("\n");
     let refusals = [
         "{ \"version\": 99, \"all\": \"new\" }",
         "{ \"version\": 4 }",
         "# Report",
         "{ \"name\": \"x\" }",
         &mistyped,
-        &whole[..whole.len() / 2],
+        &begun,
         "",
         "{ \"version\": 1, \"run\": {}, \"searches\": [] }",
     ];
