@@ -194,8 +194,7 @@ async fn begin(
     let stop = signals::cancellation()?;
     let live = Arc::new(Live::start(options.plain));
     live.set_scenario(&scenario.name);
-    let description = if scenario.description.is_empty() { "no description" } else { &scenario.description };
-    live.print(&format!("scenario {}: {description}", scenario.name));
+    live.print(&format!("scenario {}", scenario.title()));
     let past = report::past(&settings.verify.runs, &scenario);
     for warning in verdict::warnings(&scenario, &past.slos).into_iter().chain(warning) {
         live.print(&format!("warning: {warning}"));

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::question::custom::{Custom, CustomQuestion, Expected};
 use crate::question::{Answer, Key, Store};
+use crate::scenario::exact_duration;
 use crate::target::QueryError;
 use parameters::Parameters;
 
@@ -86,8 +87,12 @@ impl Prepared {
             let preparing = PreparedQuestion::new(question, (stores, names));
             let ready = timeout(PREPARED_WITHIN, preparing).await;
             // A frozen store returns nothing, not even an error.
-            let no_answer =
-                |_| CustomError::refused(question, format!("its store gives no answer in {PREPARED_WITHIN:?}"));
+            let no_answer = |_| {
+                CustomError::refused(
+                    question,
+                    format!("its store gives no answer in {}", exact_duration(PREPARED_WITHIN)),
+                )
+            };
             prepared.insert(question.question, ready.map_err(no_answer)??);
         }
         Ok(Self(prepared))

@@ -208,6 +208,43 @@ async fn the_shipped_questions_sample_their_values_from_a_deployment() {
     world.sweep().await;
 }
 
+/// Answers of more rows than arrive at once.
+const MANY_ROWS: &str = r#"
+[question.rows_of_postgres]
+store = "postgres"
+text = "SELECT 'a' || n FROM generate_series(1, 20000) AS n"
+expect = { rows = "20000", value = "a1" }
+
+[question.rows_of_clickhouse]
+store = "clickhouse"
+text = "SELECT concat('a', toString(number + 1)) FROM numbers(20000)"
+expect = { rows = "20000", value = "a1" }
+"#;
+
+#[tokio::test]
+async fn an_answer_of_many_rows_is_counted_to_the_last() {
+    let world = World::new().await;
+    deploy(&world).await;
+    let questions = world.folder.path().join("questions.toml");
+    let text = std::fs::read_to_string(&questions).unwrap();
+    std::fs::write(&questions, text + MANY_ROWS).unwrap();
+    let asked = "rows_of_postgres = \"2/s\"\nrows_of_clickhouse = \"2/s\"\n\n[availability]";
+    let scenario = SCENARIO.replace("[availability]", asked);
+    let (code, output) =
+        world.run(&["verify", "scenario.toml", "--read-only", "--no-up"], &scenario).wait_for_exit().await;
+    assert_eq!(code, 0, "{output}");
+    let report = world.report();
+    let questions = report["questions"].as_array().unwrap().iter();
+    let many: Vec<_> = questions.filter(|one| one["question"].as_str().unwrap().contains("rows_of")).collect();
+    assert_eq!(many.len(), 2, "{output}");
+    for question in many {
+        let counts = &question["counts"];
+        assert!(counts["samples"].as_u64() > Some(0), "{question}");
+        assert_eq!((&counts["wrong"], &counts["errors"]), (&json!(0), &json!(0)), "{question}");
+    }
+    world.sweep().await;
+}
+
 #[tokio::test]
 async fn a_wrong_answer_fails_the_run() {
     let world = World::new().await;

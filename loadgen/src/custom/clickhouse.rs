@@ -1,5 +1,6 @@
 //! Questions to ClickHouse, with parameters of the server and `readonly`, under the limits of a dashboard.
 
+use ::clickhouse::query::BytesCursor;
 use sluice_schemas::connect;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
@@ -14,6 +15,8 @@ use crate::target::clickhouse::{STORE, limited};
 
 /// The form of an answer: a JSON array for each row.
 const FORMAT: &str = "JSONCompactEachRow";
+/// Ends each row, and is in none: JSON escapes it.
+const NEW_LINE: u8 = b'\n';
 
 /// A question as it is sent.
 #[derive(Debug)]
@@ -57,14 +60,20 @@ impl Client {
         Self(limited(connect::clickhouse(stores, names)))
     }
 
-    /// Asks, and reads all rows.
+    /// Asks, counts the rows and reads the first of them: they may be more than fit into memory.
     pub(super) async fn ask(&self, query: &Query, values: &Chosen<'_>) -> Result<Answer, QueryError> {
-        let rows = self.rows(query, values).await?;
-        let first = rows.first().and_then(|row| row.first()).map(text);
-        Ok(Answer::Table { rows: rows.len() as u64, first })
+        let (mut answer, mut rows, mut head) = (self.asked(query, values)?, 0, Vec::new());
+        while let Some(chunk) = answer.next().await? {
+            if rows == 0 {
+                head.extend(chunk.split_inclusive(|byte| *byte == NEW_LINE).next().unwrap_or_default());
+            }
+            rows += chunk.split(|byte| *byte == NEW_LINE).skip(1).count() as u64;
+        }
+        let first = parse(&head)?.first().and_then(|row| row.first()).map(text);
+        Ok(Answer::Table { rows, first })
     }
 
-    async fn rows(&self, query: &Query, values: &Chosen<'_>) -> Result<Vec<Vec<serde_json::Value>>, QueryError> {
+    fn asked(&self, query: &Query, values: &Chosen<'_>) -> Result<BytesCursor, QueryError> {
         let client = match &query.database {
             Some(database) => self.0.clone().with_database(database),
             None => self.0.clone(),
@@ -73,17 +82,21 @@ impl Client {
         for name in &query.order {
             asking = asking.param(name, values.get(name.as_str()).copied().unwrap_or_default());
         }
-        let bytes = asking.fetch_bytes(FORMAT)?.collect().await?;
-        let unreadable = |_| QueryError::Unreadable { store: STORE, what: "rows that are not JSON" };
-        serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>().map_err(unreadable)
+        Ok(asking.fetch_bytes(FORMAT)?)
     }
 
     /// The rows of a query without parameters, as text; in the database of the namespace, or in another one.
     pub(super) async fn texts(&self, database: Option<String>, sql: &str) -> Result<Vec<Vec<String>>, QueryError> {
         let query = Query { escaped: sql.replace('?', "??"), database, order: Vec::new() };
-        let rows = self.rows(&query, &Chosen::new()).await?;
+        let rows = parse(&self.asked(&query, &Chosen::new())?.collect().await?)?;
         Ok(rows.iter().map(|row| row.iter().map(text).collect()).collect())
     }
+}
+
+/// Reads rows in [`FORMAT`].
+fn parse(bytes: &[u8]) -> Result<Vec<Vec<serde_json::Value>>, QueryError> {
+    let unreadable = |_| QueryError::Unreadable { store: STORE, what: "rows that are not JSON" };
+    serde_json::Deserializer::from_slice(bytes).into_iter().collect::<Result<_, _>>().map_err(unreadable)
 }
 
 fn text(value: &serde_json::Value) -> String {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::TryStreamExt as _;
 use sluice_schemas::connect;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
@@ -135,16 +136,28 @@ impl Query {
             transaction.commit().await?;
             rows
         };
-        let first = rows.first().filter(|_| self.reads_value).map(first_value).transpose()?.flatten();
-        Ok(Answer::Table { rows: rows.len() as u64, first })
+        let (rows, first) = rows;
+        let first = first.as_ref().filter(|_| self.reads_value).map(first_value).transpose()?.flatten();
+        Ok(Answer::Table { rows, first })
     }
 
-    async fn rows(&self, connection: &mut PgConnection, values: &Chosen<'_>) -> Result<Vec<PgRow>, sqlx::Error> {
+    /// The number of rows, and the first of them: they may be more than fit into memory.
+    async fn rows(
+        &self,
+        connection: &mut PgConnection,
+        values: &Chosen<'_>,
+    ) -> Result<(u64, Option<PgRow>), sqlx::Error> {
         let mut query = sqlx::query(AssertSqlSafe(self.sql.as_str()));
         for name in &self.order {
             query = query.bind(values.get(name.as_str()).copied().unwrap_or_default());
         }
-        query.fetch_all(connection).await
+        let mut rows = query.fetch(connection);
+        let (mut count, mut first) = (0, None);
+        while let Some(row) = rows.try_next().await? {
+            count += 1;
+            first.get_or_insert(row);
+        }
+        Ok((count, first))
     }
 }
 

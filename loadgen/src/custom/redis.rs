@@ -9,7 +9,7 @@ use super::Chosen;
 use super::error::CustomError;
 use super::parameters::Parameters;
 use crate::question::Answer;
-use crate::question::custom::{CustomQuestion, Piece, Statement};
+use crate::question::custom::{CustomQuestion, Piece, Statement, StatementError, words};
 use crate::target::QueryError;
 use crate::target::redis::STORE;
 
@@ -68,7 +68,8 @@ impl Command {
         stores: &Stores,
     ) -> Result<Self, CustomError> {
         let refused = |why: String| CustomError::refused(question, why);
-        let words = words(&question.text).ok_or_else(|| refused("a quote does not end; close it".to_owned()))?;
+        let unclosed = || refused(StatementError::Unclosed.to_string());
+        let words = words(&question.text).ok_or_else(unclosed)?;
         let Some(name) = words.first().filter(|name| !name.contains('$')) else {
             return Err(refused("it does not begin with a command; write one, such as GET user:$id".to_owned()));
         };
@@ -125,20 +126,6 @@ impl Command {
 /// Whether a command of a module is known to read.
 fn module_reads(module: &str, command: &str) -> bool {
     MODULE_READS.iter().any(|(known, reads)| *known == module && reads.contains(&command))
-}
-
-/// The words of a command, separated by blanks; those in single quotes contain them. `None` if a quote does not end.
-fn words(text: &str) -> Option<Vec<String>> {
-    let (mut words, mut rest) = (Vec::new(), text.trim());
-    while !rest.is_empty() {
-        let (word, after) = match rest.strip_prefix('\'') {
-            Some(quoted) => quoted.split_once('\'')?,
-            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
-        };
-        words.push(word.to_owned());
-        rest = after.trim_start();
-    }
-    Some(words)
 }
 
 /// The flags in the answer to COMMAND INFO; `None` if the command is unknown.
@@ -241,14 +228,6 @@ fn text(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_separated_by_blanks_outside_of_quotes() {
-        let some = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
-        assert_eq!(words(" GET  user:$id "), some(&["GET", "user:$id"]));
-        assert_eq!(words("FT.SEARCH idx '@name: $a b'"), some(&["FT.SEARCH", "idx", "@name: $a b"]));
-        assert_eq!(words("GET 'a"), None);
-    }
 
     #[test]
     fn missing_values_are_no_rows_and_a_search_has_its_hits() {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use expectation::{Expected, Rows};
 pub use name::Custom;
 pub use parameters::{Source, Values, digest, read_csv};
-pub use statement::{Piece, Statement, StatementError};
+pub use statement::{Piece, Statement, StatementError, words};
 
 /// A question of a scenario's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

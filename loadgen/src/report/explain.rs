@@ -23,7 +23,7 @@ pub fn explain(scenario: &Scenario, past: &Past) -> String {
     let plan = Plan::new(scenario, &population);
     let happens = if scenario.describes_population { steps(scenario, &plan) } else { steps_of_questions(scenario) };
     let mut parts = vec![
-        format!("{}: {}", scenario.name, scenario.description),
+        scenario.title(),
         format!("What happens\n{happens}"),
         format!("Questions\n{}{}", fit(&questions(scenario, &plan), 1), live_share(scenario, &plan)),
         decisions(scenario, past),

@@ -22,7 +22,9 @@ use crate::{
 impl Report {
     /// The tables, at most 80 columns wide and without colors; the verdict is the last line.
     pub fn table(&self) -> String {
-        render(self)
+        // A report from elsewhere may contain what a terminal would obey.
+        let is_obeyed = |c: char| c.is_control() && c != '\n';
+        render(self).chars().map(|c| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
     }
 }
 
@@ -36,7 +38,7 @@ pub fn drive_tables(scenario: &Scenario, measured: &Measurements, rates: &[Rate]
 fn render(report: &Report) -> String {
     let (run, findings) = (&report.run, &report.findings);
     let mut parts = vec![
-        format!("{}: {}\n{}", run.scenario.name, run.scenario.description, identity(run)),
+        format!("{}\n{}", run.scenario.title(), identity(run)),
         format!("SLOs\n{}", fit(&slos(&findings.slos), 1)),
         format!("Latencies and stalls\n{}", fit(&slo_latencies(&findings.slos), 1)),
         format!("Availability\n{}", fit(&availability(&findings.availability), 1)),

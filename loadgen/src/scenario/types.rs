@@ -215,6 +215,12 @@ impl From<&Scenario> for Parameters {
 }
 
 impl Scenario {
+    /// Its name, with its description if it has one.
+    pub fn title(&self) -> String {
+        let separator = if self.description.is_empty() { "" } else { ": " };
+        format!("{}{separator}{}", self.name, self.description)
+    }
+
     /// Simulated seconds for each second of wall time.
     pub fn compression(&self) -> f64 {
         self.span.as_secs_f64() / self.duration.as_secs_f64()

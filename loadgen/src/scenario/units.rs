@@ -39,6 +39,9 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 pub(super) fn question_rate(text: &str) -> Result<(f64, bool), String> {
     match text.strip_suffix("by calendar") {
         Some(number) => Ok((rate(number.trim_end())?, true)),
+        None if text.contains("by") => {
+            rate(text).map_err(|error| format!("{error}, or \"30/s by calendar\"")).map(|rate| (rate, false))
+        }
         None => Ok((rate(text)?, false)),
     }
 }

@@ -123,7 +123,10 @@ impl Statement {
         match store {
             Store::Postgres => sql(text, &["SELECT", "WITH", "TABLE", "VALUES"], READ_POSTGRES, true),
             Store::Clickhouse => sql(text, &["SELECT", "WITH"], READ_SQL, false),
-            Store::Redis => Ok(Self { pieces: dollars(text) }),
+            Store::Redis => match words(text) {
+                Some(_) => Ok(Self { pieces: dollars(text) }),
+                None => Err(StatementError::Unclosed),
+            },
             Store::Elasticsearch => match serde_json::from_str::<serde_json::Map<_, _>>(text) {
                 Ok(_) => Ok(Self { pieces: dollars(text) }),
                 Err(error) => Err(StatementError::NotJson(error.to_string())),
@@ -141,6 +144,20 @@ impl Statement {
             })
             .collect()
     }
+}
+
+/// The words of a command of Redis, separated by blanks; those in single quotes contain them. `None` if a quote does not end.
+pub fn words(text: &str) -> Option<Vec<String>> {
+    let (mut words, mut rest) = (Vec::new(), text.trim());
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('\'') {
+            Some(quoted) => quoted.split_once('\'')?,
+            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    Some(words)
 }
 
 /// Splits at `$name`.
@@ -288,6 +305,14 @@ mod tests {
 
     fn parameter(name: &str) -> Piece {
         Piece::Parameter(name.to_owned())
+    }
+
+    #[test]
+    fn words_are_separated_by_blanks_outside_of_quotes() {
+        let some = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        assert_eq!(words(" GET  user:$id "), some(&["GET", "user:$id"]));
+        assert_eq!(words("FT.SEARCH idx '@name: $a b'"), some(&["FT.SEARCH", "idx", "@name: $a b"]));
+        assert_eq!((words("GET 'a"), parse(Store::Redis, "GET 'a b")), (None, Err(StatementError::Unclosed)));
     }
 
     #[test]
