@@ -40,7 +40,8 @@ pub enum CompareError {
     /// A report is of a part of a run.
     #[error(
         "compare the runs: that of {started_at} is only shard {shard} of a run; merge the reports of its shards first with \
-         `sluice report merge`"
+         `sluice report merge`",
+        started_at = second(started_at)
     )]
     Shard {
         /// Start of its drive.
@@ -51,7 +52,8 @@ pub enum CompareError {
     /// A run is there twice.
     #[error(
         "compare the runs: that of {started_at} is {place}, and the same run again shows neither a change nor the noise between \
-         runs; name each run once"
+         runs; name each run once",
+        started_at = second(started_at)
     )]
     Twice {
         /// Start of its drive.
@@ -62,7 +64,8 @@ pub enum CompareError {
     /// A baseline would leave every comparison undecided.
     #[error(
         "compare the runs: that of {started_at} is not valid ({why}), so it proves nothing about the stores, and no comparison \
-         with it is decided; leave it out, or run its scenario again"
+         with it is decided; leave it out, or run its scenario again",
+        started_at = second(started_at)
     )]
     Invalid {
         /// Start of its drive.
@@ -71,11 +74,19 @@ pub enum CompareError {
         why: String,
     },
     /// A run has no latencies.
-    #[error("compare the runs: that of {started_at} has no latencies, since no question was answered; leave it out")]
+    #[error(
+        "compare the runs: that of {started_at} has no latencies, since no question was answered; leave it out",
+        started_at = second(started_at)
+    )]
     NothingMeasured {
         /// Start of its drive.
         started_at: DateTime<Utc>,
     },
+}
+
+/// An instant to the second, as reports show the start of a run.
+fn second(at: &DateTime<Utc>) -> impl std::fmt::Display {
+    at.format("%F %T UTC")
 }
 
 /// Runs before and after a change, compared.
@@ -405,7 +416,7 @@ fn notes((a, b): (&[Report], &[Report]), noise: Noise, differences: &[Difference
     }
     let invalid = a.iter().chain(b).filter(|run| !run.findings.is_valid());
     notes.extend(invalid.map(|run| {
-        let started = run.run.started_at.format("%F %T UTC");
+        let started = second(&run.run.started_at);
         format!("the run of {started} is not valid and proves nothing about the stores: repeat it, or leave it out")
     }));
     let is_load = |one: &&Difference| {
