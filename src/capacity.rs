@@ -174,17 +174,15 @@ fn interrupted() -> Failure {
 async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> (Vec<SearchReport>, Option<Failure>) {
     let (mut trial, mut found) = (0, Vec::new());
     for &subject in &order.subjects {
+        if found.last().is_some_and(|search: &SearchReport| !search.has_landed()) {
+            return (found, Some(trial_failure(TrialError::Unsettled)));
+        }
         let plan = Plan { subject, hold: order.hold, confirm: order.confirm, first: order.first };
         let mut alive = || worker.check().map_err(|error| format!("{error:#}"));
         let shown = (run.observer(), &run.stop);
         let searching = search::search(plan, &run.session, &mut trial, &mut alive, shown);
         match Box::pin(searching).await {
-            Ok(search) if search.has_landed() => found.push(search),
-            Ok(search) => {
-                found.push(search);
-                let is_last = found.len() == order.subjects.len();
-                return (found, (!is_last).then(|| trial_failure(TrialError::Unsettled)));
-            }
+            Ok(search) => found.push(search),
             Err(error) => return (found, Some(trial_failure(error))),
         }
     }

@@ -8,6 +8,7 @@ use crate::program::{NEVER_SEALED, SCENARIO, World, read_json};
 
 /// The lowest rate that is tried, so that a search in which it fails ends after one step.
 const LOWEST: [&str; 6] = ["--from", "0.0625", "--hold", "5s", "--confirm", "20s"];
+
 fn capacity<'a>(of: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let verb = ["capacity", "scenario.toml", "--no-up", "--of", of];
     [&verb[..], &LOWEST[..], more].concat()
@@ -16,7 +17,7 @@ fn capacity<'a>(of: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 #[tokio::test]
 async fn records_that_do_not_land_fail_a_rate_although_every_slo_holds() {
     let world = World::new().await;
-    std::fs::write(world.folder.path().join("sluice.toml"), NEVER_SEALED).unwrap();
+    world.seal_after(NEVER_SEALED);
     let (code, output) = world.run(&capacity("writes", &["--growth", "3 %/month"]), SCENARIO).wait_for_exit().await;
     assert_eq!(code, 1, "{output}");
     assert!(output.contains("writes: fails even at 0.06x"), "{output}");

@@ -11,7 +11,7 @@ use serde_json::json;
 use sluice_schemas::connect;
 use sluice_testkit::{InterceptingProxy, Interception, eventually};
 
-use crate::program::{CONFIG, NEVER_SEALED, Program, SCENARIO, World};
+use crate::program::{NEVER_SEALED, Program, SCENARIO, SEALED_SOON, World};
 
 /// Waits until the worker has started and returns its process ID.
 async fn wait_for_worker(run: &mut Program) -> Pid {
@@ -41,8 +41,7 @@ async fn an_interrupted_run_exits_with_130_and_stops_its_worker() {
 #[tokio::test]
 async fn a_run_that_is_interrupted_after_its_drive_keeps_what_it_measured() {
     let world = World::new().await;
-    let config = world.folder.path().join("sluice.toml");
-    std::fs::write(&config, NEVER_SEALED).unwrap();
+    world.seal_after(NEVER_SEALED);
     let mut run = world.verify(SCENARIO);
     let worker = wait_for_worker(&mut run).await;
     run.wait_for_line("waiting until everything has landed").await;
@@ -55,7 +54,7 @@ async fn a_run_that_is_interrupted_after_its_drive_keeps_what_it_measured() {
     assert_eq!(report["findings"]["interrupted"], json!("waiting for its records to land"), "{output}");
     assert_eq!(report["findings"]["validity"], json!("valid"), "the generator kept up");
     assert!(report["questions"][0]["counts"]["samples"].as_u64() > Some(0), "{output}");
-    std::fs::write(&config, CONFIG).unwrap();
+    world.seal_after(SEALED_SOON);
     let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
     world.sweep_and_drop().await;

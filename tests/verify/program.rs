@@ -15,24 +15,10 @@ use tokio::{
 
 /// How long a test waits for a line or for the program to exit.
 const TIMEOUT: Duration = Duration::from_mins(3);
-/// Records of the three topics land within a second; by default, they would land after thirty seconds.
-pub(crate) const CONFIG: &str = r#"
-[ingest.pipelines.communication-events]
-max_age = "1s"
-[ingest.pipelines.agent-metrics]
-max_age = "1s"
-[ingest.pipelines.customer-interactions]
-max_age = "1s"
-"#;
-/// Batches that are sealed long after the account has given up.
-pub(crate) const NEVER_SEALED: &str = r#"
-[ingest.pipelines.communication-events]
-max_age = "10m"
-[ingest.pipelines.agent-metrics]
-max_age = "10m"
-[ingest.pipelines.customer-interactions]
-max_age = "10m"
-"#;
+/// Age at which batches are sealed, so that records land within a second; by default, they would land after thirty.
+pub(crate) const SEALED_SOON: &str = "1s";
+/// Age at which they are sealed long after the account has given up.
+pub(crate) const NEVER_SEALED: &str = "10m";
 /// Verifies the scenario of a test.
 const VERIFY: [&str; 3] = ["verify", "scenario.toml", "--no-up"];
 /// A scenario with limits that a busy machine meets: these tests check verdicts, not speed.
@@ -52,8 +38,16 @@ impl World {
         let names = fresh_names("v");
         let stores = stack.stores(&names);
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("sluice.toml"), CONFIG).unwrap();
-        Self { names, stores, folder, stack }
+        let world = Self { names, stores, folder, stack };
+        world.seal_after(SEALED_SOON);
+        world
+    }
+
+    /// Configures the workers of the next runs to seal their batches at that age.
+    pub(crate) fn seal_after(&self, age: &str) {
+        let pipelines = ["communication-events", "agent-metrics", "customer-interactions"];
+        let config = pipelines.map(|topic| format!("[ingest.pipelines.{topic}]\nmax_age = \"{age}\"\n")).concat();
+        std::fs::write(self.folder.path().join("sluice.toml"), config).unwrap();
     }
 
     /// Starts `sluice verify` on a scenario.

@@ -9,85 +9,19 @@ use serde::Serialize;
 
 use super::differences::{Difference, differences};
 use super::effect::{self, ASSUMED_DEVIATION, Effect, Noise};
+use super::error::CompareError;
 use super::judged::{Change, judge};
 use super::observed::{ALPHA, Observed, Quantity, percentile, share};
 use crate::binomial::at_least;
 use crate::measure::Counts;
 use crate::number::{counted, percent};
-use crate::plan::Shard;
-use crate::report::{QuestionReport, Report};
+use crate::report::{QuestionReport, Report, wording::instant};
 use crate::scenario::Slo;
 use crate::verdict::{Judged, Overall, Verdict};
 
 /// Parts of a scenario that do not change what the stores are asked to do.
 const NOT_LOAD: &[&str] =
     &["scenario.seed", "scenario.key_seed", "scenario.slos", "scenario.availability", "scenario.settle"];
-
-/// Why runs can't be compared.
-#[derive(Debug, thiserror::Error)]
-pub enum CompareError {
-    /// The runs are of different scenarios.
-    #[error("compare the runs: {a} and {b} are different scenarios; name runs of one scenario")]
-    OtherScenario {
-        /// The scenario of the first run.
-        a: String,
-        /// Another one.
-        b: String,
-    },
-    /// A side has no run.
-    #[error("compare the runs: side {0} has none; name at least one report on each side")]
-    NoRun(char),
-    /// A report is of a part of a run.
-    #[error(
-        "compare the runs: that of {started_at} is only shard {shard} of a run; merge the reports of its shards first with \
-         `sluice report merge`",
-        started_at = second(started_at)
-    )]
-    Shard {
-        /// Start of its drive.
-        started_at: DateTime<Utc>,
-        /// The shard.
-        shard: Shard,
-    },
-    /// A run is there twice.
-    #[error(
-        "compare the runs: that of {started_at} is {place}, and the same run again shows neither a change nor the noise between \
-         runs; name each run once",
-        started_at = second(started_at)
-    )]
-    Twice {
-        /// Start of its drive.
-        started_at: DateTime<Utc>,
-        /// `on both sides`, or `twice on side A`.
-        place: String,
-    },
-    /// A baseline would leave every comparison undecided.
-    #[error(
-        "compare the runs: that of {started_at} is not valid ({why}), so it proves nothing about the stores, and no comparison \
-         with it is decided; leave it out, or run its scenario again",
-        started_at = second(started_at)
-    )]
-    Invalid {
-        /// Start of its drive.
-        started_at: DateTime<Utc>,
-        /// The reasons.
-        why: String,
-    },
-    /// A run has no latencies.
-    #[error(
-        "compare the runs: that of {started_at} has no latencies, since no question was answered; leave it out",
-        started_at = second(started_at)
-    )]
-    NothingMeasured {
-        /// Start of its drive.
-        started_at: DateTime<Utc>,
-    },
-}
-
-/// An instant to the second, as reports show the start of a run.
-fn second(at: &DateTime<Utc>) -> impl std::fmt::Display {
-    at.format("%F %T UTC")
-}
 
 /// Runs before and after a change, compared.
 #[derive(Debug, Clone, Serialize)]
@@ -341,7 +275,7 @@ fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
     for report in b {
         let new = failures_of(report).into_iter().filter(|(kind, _)| !known.contains(kind)).map(|(_, why)| why);
         let of_questions = report.questions.iter().filter_map(|question| more_failing(a, question));
-        let started = report.run.started_at.format("%F %T UTC");
+        let started = instant(&report.run.started_at);
         failures.extend(
             new.chain(of_questions)
                 .map(|why| format!("the run of {started} failed in a way in which none before the change did: {why}")),
@@ -416,7 +350,7 @@ fn notes((a, b): (&[Report], &[Report]), noise: Noise, differences: &[Difference
     }
     let invalid = a.iter().chain(b).filter(|run| !run.findings.is_valid());
     notes.extend(invalid.map(|run| {
-        let started = second(&run.run.started_at);
+        let started = instant(&run.run.started_at);
         format!("the run of {started} is not valid and proves nothing about the stores: repeat it, or leave it out")
     }));
     let is_load = |one: &&Difference| {

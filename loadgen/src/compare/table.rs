@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use super::comparison::{Compared, Comparison, Outcome};
 use super::judged::Change;
 use super::observed::Quantity;
-use crate::report::fit::fit;
+use crate::report::fit::{fit, printable};
 
 /// Quantities that the verdict names; the others are counted.
 const LISTED: usize = 5;
@@ -28,7 +28,7 @@ impl Comparison {
         parts.extend(Some(self.failures.iter().map(|why| format!("failed: {why}")).collect::<Vec<_>>().join("\n")));
         parts.push(self.conclusion());
         parts.retain(|part| !part.is_empty());
-        parts.join("\n\n")
+        printable(&parts.join("\n\n"))
     }
 
     /// The scenario and the runs.

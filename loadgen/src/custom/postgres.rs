@@ -123,7 +123,7 @@ impl Query {
     }
 
     async fn ask(&self, connection: &mut PgConnection, values: &Chosen<'_>) -> Result<Answer, QueryError> {
-        let rows = if self.tenant.is_none() && self.session_reads_only {
+        let (rows, first) = if self.tenant.is_none() && self.session_reads_only {
             self.rows(connection, values).await?
         } else {
             let mut transaction = connection.begin_with(BEGIN).await?;
@@ -136,7 +136,6 @@ impl Query {
             transaction.commit().await?;
             rows
         };
-        let (rows, first) = rows;
         let first = first.as_ref().filter(|_| self.reads_value).map(first_value).transpose()?.flatten();
         Ok(Answer::Table { rows, first })
     }

@@ -9,7 +9,7 @@ use super::Chosen;
 use super::error::CustomError;
 use super::parameters::Parameters;
 use crate::question::Answer;
-use crate::question::custom::{CustomQuestion, Piece, Statement, StatementError, words};
+use crate::question::custom::{CustomQuestion, Piece, Statement, words};
 use crate::target::QueryError;
 use crate::target::redis::STORE;
 
@@ -68,8 +68,7 @@ impl Command {
         stores: &Stores,
     ) -> Result<Self, CustomError> {
         let refused = |why: String| CustomError::refused(question, why);
-        let unclosed = || refused(StatementError::Unclosed.to_string());
-        let words = words(&question.text).ok_or_else(unclosed)?;
+        let words = words(&question.text).map_err(|error| refused(error.to_string()))?;
         let Some(name) = words.first().filter(|name| !name.contains('$')) else {
             return Err(refused("it does not begin with a command; write one, such as GET user:$id".to_owned()));
         };

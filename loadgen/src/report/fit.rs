@@ -74,6 +74,12 @@ fn least_width(table: &Table, column: usize) -> usize {
     cells.chain(header.map(|cell| longest_word(&cell.content()))).max().unwrap_or(0)
 }
 
+/// The text without what a terminal would obey: a report from elsewhere may contain it.
+pub(crate) fn printable(text: &str) -> String {
+    let is_obeyed = |c: char| c.is_control() && c != '\n';
+    text.chars().map(|c| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::table::table;

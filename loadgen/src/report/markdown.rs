@@ -1,7 +1,7 @@
 //! A short summary in Markdown, for a pull request or the page of a CI job. It never writes a file.
 
 use super::contents::Report;
-use super::wording::{availability_name, explanation, millis, objective, reasons, verdict, word};
+use super::wording::{availability_name, explanation, instant, millis, objective, reasons, verdict, word};
 use crate::number::{percent, separated};
 use crate::verdict::Proportion;
 
@@ -23,7 +23,7 @@ pub(super) fn summary(report: &Report) -> String {
         "<sub>{} · plan {digest} · {} processors · started {}</sub>",
         escaped(&run.scenario.description),
         run.machine.cpus,
-        run.started_at.format("%Y-%m-%d %H:%M:%S UTC"),
+        instant(&run.started_at),
     ));
     parts.join("\n\n") + "\n"
 }

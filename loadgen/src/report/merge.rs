@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contents::{Header, Report};
 use super::rates::Rate;
+use super::wording::instant;
 use crate::measure::{GeneratorHealth, Measurements};
 use crate::plan::Shard;
 use crate::shards::Agreed;
@@ -102,7 +103,7 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
 
 impl Part {
     fn new(mut report: Report) -> Result<Self, MergeError> {
-        let whole = || MergeError::NoShard(format!("the run of {}", report.run.started_at.format("%F %T UTC")));
+        let whole = || MergeError::NoShard(format!("the run of {}", instant(&report.run.started_at)));
         let shard = report.run.shard.ok_or_else(whole)?;
         let parts = report.parts.clone().ok_or_else(whole)?;
         report.parts = None;

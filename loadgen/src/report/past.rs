@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::contents::VERSION;
 use crate::scenario::{Scenario, Slo};
-use crate::verdict::{Behavior, Validity};
+use crate::verdict::{Behavior, Validity, is_valid};
 
 #[derive(Deserialize)]
 struct PastReport {
@@ -33,12 +33,6 @@ struct Findings {
     validity: Validity,
     #[serde(default)]
     interrupted: Option<String>,
-}
-
-impl Findings {
-    fn is_valid(&self) -> bool {
-        self.validity == Validity::Valid && self.interrupted.is_none()
-    }
 }
 
 #[derive(Deserialize)]
@@ -68,7 +62,10 @@ pub struct Past {
 pub fn past(runs: &Path, scenario: &Scenario) -> Past {
     let folders = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let reports = folders.filter_map(|folder| read(&folder.path().join("report.json")));
-    let of_scenario = reports.filter(|report| report.run.scenario.name == scenario.name && report.findings.is_valid());
+    let of_scenario = reports.filter(|report| {
+        let Findings { validity, interrupted, .. } = &report.findings;
+        report.run.scenario.name == scenario.name && is_valid(validity, interrupted.as_deref())
+    });
     let newest = of_scenario.max_by_key(|report| report.run.started_at);
     let Some(report) = newest else { return Past::default() };
     let is_same = |past: &Slo| scenario.slos.iter().any(|slo| slo.counts_like(past) && slo.in_every == past.in_every);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
 use super::contents::{Header, QuestionReport, Report, question_report};
-use super::fit::fit;
+use super::fit::{fit, printable};
 use super::generator::Generator;
 use super::rates::Rate;
 use super::series::WriteReport;
@@ -22,9 +22,7 @@ use crate::{
 impl Report {
     /// The tables, at most 80 columns wide and without colors; the verdict is the last line.
     pub fn table(&self) -> String {
-        // A report from elsewhere may contain what a terminal would obey.
-        let is_obeyed = |c: char| c.is_control() && c != '\n';
-        render(self).chars().map(|c| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+        printable(&render(self))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The words and numbers that every form of a report has in common. It decides nothing.
 
+use chrono::{DateTime, Utc};
+
 use super::contents::Report;
 use crate::account::Ledger;
 use crate::number::{percent, separated};
@@ -129,6 +131,11 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
         Verdict::Fail => "FAIL",
         Verdict::Inconclusive => "INCONCLUSIVE",
     }
+}
+
+/// An instant to the second.
+pub(crate) fn instant(at: &DateTime<Utc>) -> impl std::fmt::Display {
+    at.format("%F %T UTC")
 }
 
 /// Microseconds as milliseconds, with more decimals for small values; from ten seconds up as seconds.

@@ -64,7 +64,7 @@ impl Findings {
     /// Whether the latencies prove anything about the stores: the generator kept up, and the run was not interrupted.
     /// A run that FAILs, such as one with a wrong answer, may still be invalid.
     pub fn is_valid(&self) -> bool {
-        self.validity == Validity::Valid && self.interrupted.is_none()
+        is_valid(&self.validity, self.interrupted.as_deref())
     }
 
     /// Why the run is not valid, a sentence each; empty if it is.
@@ -76,6 +76,11 @@ impl Findings {
         }
         why
     }
+}
+
+/// Whether a run of that validity, which was interrupted doing that, is valid.
+pub(crate) fn is_valid(validity: &Validity, interrupted: Option<&str>) -> bool {
+    *validity == Validity::Valid && interrupted.is_none()
 }
 
 /// The sentence about an interruption.

@@ -73,6 +73,14 @@ fn driving() -> View {
     view
 }
 
+/// More objectives than a low terminal shows.
+fn with_more_objectives() -> View {
+    let mut view = driving();
+    let now = Arc::make_mut(&mut view.now);
+    now.slos.extend(now.slos.clone());
+    view
+}
+
 #[test]
 fn a_drive_fits_80_columns_and_24_rows() {
     insta::assert_snapshot!(drawn(&driving(), 80, 24));
@@ -80,18 +88,12 @@ fn a_drive_fits_80_columns_and_24_rows() {
 
 #[test]
 fn on_a_low_terminal_objectives_that_are_not_met_come_first() {
-    let mut view = driving();
-    let now = Arc::make_mut(&mut view.now);
-    now.slos.extend(now.slos.clone());
-    insta::assert_snapshot!(drawn(&view, 80, 17));
+    insta::assert_snapshot!(drawn(&with_more_objectives(), 80, 17));
 }
 
 #[test]
 fn on_a_small_terminal_no_number_is_cut() {
-    let mut view = driving();
-    let now = Arc::make_mut(&mut view.now);
-    now.slos.extend(now.slos.clone());
-    insta::assert_snapshot!(drawn(&view, 60, 14));
+    insta::assert_snapshot!(drawn(&with_more_objectives(), 60, 14));
 }
 
 #[test]

@@ -123,10 +123,7 @@ impl Statement {
         match store {
             Store::Postgres => sql(text, &["SELECT", "WITH", "TABLE", "VALUES"], READ_POSTGRES, true),
             Store::Clickhouse => sql(text, &["SELECT", "WITH"], READ_SQL, false),
-            Store::Redis => match words(text) {
-                Some(_) => Ok(Self { pieces: dollars(text) }),
-                None => Err(StatementError::Unclosed),
-            },
+            Store::Redis => words(text).map(|_| Self { pieces: dollars(text) }),
             Store::Elasticsearch => match serde_json::from_str::<serde_json::Map<_, _>>(text) {
                 Ok(_) => Ok(Self { pieces: dollars(text) }),
                 Err(error) => Err(StatementError::NotJson(error.to_string())),
@@ -146,18 +143,18 @@ impl Statement {
     }
 }
 
-/// The words of a command of Redis, separated by blanks; those in single quotes contain them. `None` if a quote does not end.
-pub fn words(text: &str) -> Option<Vec<String>> {
+/// The words of a command of Redis, separated by blanks; those in single quotes contain them.
+pub fn words(text: &str) -> Result<Vec<String>, StatementError> {
     let (mut words, mut rest) = (Vec::new(), text.trim());
     while !rest.is_empty() {
         let (word, after) = match rest.strip_prefix('\'') {
-            Some(quoted) => quoted.split_once('\'')?,
+            Some(quoted) => quoted.split_once('\'').ok_or(StatementError::Unclosed)?,
             None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
         };
         words.push(word.to_owned());
         rest = after.trim_start();
     }
-    Some(words)
+    Ok(words)
 }
 
 /// Splits at `$name`.
@@ -309,10 +306,11 @@ mod tests {
 
     #[test]
     fn words_are_separated_by_blanks_outside_of_quotes() {
-        let some = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
-        assert_eq!(words(" GET  user:$id "), some(&["GET", "user:$id"]));
-        assert_eq!(words("FT.SEARCH idx '@name: $a b'"), some(&["FT.SEARCH", "idx", "@name: $a b"]));
-        assert_eq!((words("GET 'a"), parse(Store::Redis, "GET 'a b")), (None, Err(StatementError::Unclosed)));
+        let listed = |words: &[&str]| Ok(words.iter().map(|word| (*word).to_owned()).collect());
+        assert_eq!(words(" GET  user:$id "), listed(&["GET", "user:$id"]));
+        assert_eq!(words("FT.SEARCH idx '@name: $a b'"), listed(&["FT.SEARCH", "idx", "@name: $a b"]));
+        let unclosed = StatementError::Unclosed;
+        assert_eq!((words("GET 'a"), parse(Store::Redis, "GET 'a b")), (Err(unclosed.clone()), Err(unclosed)));
     }
 
     #[test]
