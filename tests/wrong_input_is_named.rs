@@ -417,12 +417,12 @@ fn a_scenario_that_does_not_fit_the_run_is_refused_with_its_line() {
     messages.push(refused(&folder, &["verify", "smoke", "--read-only"]));
     messages.push(refused(&folder, &["verify", "ci", "--existing"]));
     insta::assert_snapshot!(messages.concat(), @r#"
-    error: failed to read scenario mine.toml: line 1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
-    error: failed to read scenario mine.toml: line 1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
-    error: failed to read scenario mine.toml: line 1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
+    error: failed to read scenario mine.toml:1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
+    error: failed to read scenario mine.toml:1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
+    error: failed to read scenario mine.toml:1: `name`: nothing can be written without a population: describe it with [population], [past] and [drive], or ask an existing deployment with `sluice verify --read-only`
     mine.toml:5: `probes.search`: it is about a population; describe it with [population], [past] and [drive], or ask questions of your own
-    error: failed to read scenario smoke (shipped): line 43: `probes`: only a run that writes can ask "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit", "live_timeline", "live_dashboard", and this run only reads; use a scenario that asks none of these
-    error: failed to read scenario ci (shipped): line 37: `probes`: only a run that writes can ask "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit", "live_timeline", "live_dashboard", and this run only reads; use a scenario that asks none of these
+    error: failed to read scenario smoke (shipped):43: `probes`: only a run that writes can ask "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit", "live_timeline", "live_dashboard", and this run only reads; use a scenario that asks none of these
+    error: failed to read scenario ci (shipped):37: `probes`: only a run that writes can ask "lookup_cached", "session", "agent_state", "agent_queue", "rate_limit", "live_timeline", "live_dashboard", and this run only reads; use a scenario that asks none of these
     "#);
 }
 

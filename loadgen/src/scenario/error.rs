@@ -21,10 +21,7 @@ impl ScenarioError {
 
 impl std::fmt::Display for ScenarioError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { file, line, message } = self;
-        write!(f, "read scenario {file}: ")?;
-        line.map_or(Ok(()), |line| write!(f, "line {line}: "))?;
-        f.write_str(message)
+        write!(f, "read scenario {}", self.at_its_place())
     }
 }
 

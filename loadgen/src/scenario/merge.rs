@@ -30,11 +30,6 @@ drive = { communications = 1 }
 
 /// The text of a file, read for a scenario.
 pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
-    let advice = match (path.is_dir(), path.exists()) {
-        (true, _) => "it is a folder; name a file in it",
-        (false, true) => "check that it is a text file that this user may read",
-        (false, false) => "name an existing file",
-    };
     let text = files::open(path)
         .and_then(std::io::read_to_string)
         // Some editors begin a text with a byte order mark.
@@ -42,11 +37,8 @@ pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
         .and_then(|text| if text.trim().is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) });
     text.map_err(|error| {
         let message = match error.kind() {
-            std::io::ErrorKind::IsADirectory => advice.to_owned(),
             std::io::ErrorKind::UnexpectedEof => "it is empty; docs/scenarios.md says what to write".to_owned(),
-            std::io::ErrorKind::Unsupported => "it is a device; name a file".to_owned(),
-            std::io::ErrorKind::InvalidData => format!("it is not text in UTF-8; {advice}"),
-            _ => format!("{error}; {advice}"),
+            _ => files::why_unreadable(&error),
         };
         ScenarioError { file: path.display().to_string(), line: None, message }
     })

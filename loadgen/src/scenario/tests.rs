@@ -84,7 +84,7 @@ fn a_drive_that_outlasts_the_cache_is_refused() {
     let text = longer.replace("replayed_in = \"75 s\"", "replayed_in = \"40 min\"");
     let error = Scenario::parse(&text, "long.toml").unwrap_err().to_string();
     assert!(
-        error.contains("line 16: `time.replayed_in`: the warm-up and the drive take longer than 30 min"),
+        error.contains("long.toml:16: `time.replayed_in`: the warm-up and the drive take longer than 30 min"),
         "{error}"
     );
     let unasked = text.replace("cached_profiles = \"4/s\"\n", "").replace("\"cached_profiles\", ", "");

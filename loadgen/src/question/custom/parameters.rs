@@ -91,16 +91,25 @@ pub fn digest(values: &[String]) -> String {
 
 /// The values of a column of a CSV file. The error fits after the name of the file.
 pub fn read_csv(file: &Path, column: &str) -> Result<Values, String> {
-    let broken = |error: csv::Error| match error.kind() {
-        csv::ErrorKind::Io(error) => format!("{error}; name an existing file"),
-        _ => format!("it is not CSV: {error}"),
-    };
+    let broken = |error: csv::Error| broken_csv(&error);
     let mut reader = csv::Reader::from_reader(files::open(file).map_err(|error| broken(error.into()))?);
     let header = reader.headers().map_err(broken)?.clone();
-    let index = header.iter().position(|name| name == column).ok_or_else(|| {
-        let known: Vec<&str> = header.iter().collect();
-        format!("it has no column \"{column}\"; its first line names {}", known.join(", "))
-    })?;
+    let mut named = header.iter().enumerate().filter(|(_, name)| *name == column).map(|(index, _)| index);
+    let index = match (named.next(), named.next()) {
+        (Some(index), None) => index,
+        (Some(_), Some(_)) => {
+            return Err(format!("its first line names column \"{column}\" twice; rename one of them"));
+        }
+        (None, _) if header.is_empty() => {
+            return Err(
+                "it is empty; its first line names the columns, and each other line has a value of each".to_owned()
+            );
+        }
+        (None, _) => {
+            let known: Vec<&str> = header.iter().collect();
+            return Err(format!("it has no column \"{column}\"; its first line names {}", known.join(", ")));
+        }
+    };
     let mut values = Vec::new();
     for record in reader.records() {
         values.push(record.map_err(broken)?.get(index).unwrap_or_default().to_owned());
@@ -112,6 +121,20 @@ pub fn read_csv(file: &Path, column: &str) -> Result<Values, String> {
         return Err("it has no rows after its header; add at least one".to_owned());
     }
     Ok(values)
+}
+
+/// Why a file can't be read as CSV, and what to do.
+fn broken_csv(error: &csv::Error) -> String {
+    let at = |position: Option<&csv::Position>| position.map_or_else(String::new, |at| format!("line {}: ", at.line()));
+    match error.kind() {
+        csv::ErrorKind::Io(error) => files::why_unreadable(error),
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => format!(
+            "{}it has {len} values, but the first line names {expected_len} columns; quote a value that contains a comma",
+            at(pos.as_ref())
+        ),
+        csv::ErrorKind::Utf8 { pos, .. } => format!("{}it is not text in UTF-8; save it as such", at(pos.as_ref())),
+        _ => format!("it is not CSV: {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +151,13 @@ mod tests {
         std::fs::write(&file, "id,name\n").unwrap();
         assert!(read_csv(&file, "id").unwrap_err().starts_with("it has no rows"));
         std::fs::write(&file, "id,name\n1\n").unwrap();
-        assert!(read_csv(&file, "id").unwrap_err().starts_with("it is not CSV"));
+        insta::assert_snapshot!(read_csv(&file, "id").unwrap_err(), @"line 2: it has 1 values, but the first line names 2 columns; quote a value that contains a comma");
+        std::fs::write(&file, b"id,name\n1,J\xf6rg\n").unwrap();
+        insta::assert_snapshot!(read_csv(&file, "id").unwrap_err(), @"line 2: it is not text in UTF-8; save it as such");
+        std::fs::write(&file, "id,id\n1,2\n").unwrap();
+        insta::assert_snapshot!(read_csv(&file, "id").unwrap_err(), @r#"its first line names column "id" twice; rename one of them"#);
+        std::fs::write(&file, "").unwrap();
+        insta::assert_snapshot!(read_csv(&file, "id").unwrap_err(), @"it is empty; its first line names the columns, and each other line has a value of each");
         assert!(read_csv(&folder.path().join("none.csv"), "id").unwrap_err().ends_with("name an existing file"));
     }
 }

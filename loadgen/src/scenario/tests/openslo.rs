@@ -145,10 +145,7 @@ fn a_file_is_relative_to_the_one_that_names_it() {
     let shipped = Scenario::parse_with(SMOKE, "smoke", &[set], None).unwrap();
     assert_eq!(shipped.slos.len(), smoke().slos.len() + 1);
     let in_text = Scenario::parse(&format!("slo_files = [\"slo.yaml\"]\n{SMOKE}"), "smoke").unwrap_err();
-    assert_eq!(
-        in_text.to_string(),
-        "read scenario smoke: line 1: `slo_files`: only a scenario in a file can name others"
-    );
+    assert_eq!(in_text.to_string(), "read scenario smoke:1: `slo_files`: only a scenario in a file can name others");
 }
 
 #[test]

@@ -97,9 +97,9 @@ fn a_population_is_described_as_a_whole_or_not_at_all() {
 fn a_key_that_a_table_lacks_is_named_with_the_line_of_the_table() {
     let missing = |from: &str, to: &str| read(&DEPLOYED.replace(from, to), QUESTIONS).unwrap_err().to_string();
     let error = missing("replayed_in = \"1 min\"", "warm_up = \"1 s\"");
-    assert!(error.contains("line 4: missing key `time.replayed_in`"), "{error}");
+    assert!(error.contains("deployed.toml:4: missing key `time.replayed_in`"), "{error}");
     let error = missing("[time]\nreplayed_in = \"1 min\"", "");
-    assert!(error.contains("line 1: missing key `time.replayed_in`"), "{error}");
+    assert!(error.contains("deployed.toml:1: missing key `time.replayed_in`"), "{error}");
 }
 
 #[test]
