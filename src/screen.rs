@@ -5,9 +5,15 @@
 
 mod cover;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use ratatui::crossterm::terminal;
+use sluice_loadgen::report::wrap;
 
 pub(crate) use cover::{MIN_SIZE, cover, is_available, is_dumb, uncover, uncover_on_panic};
+
+/// Columns of the smallest terminal that notes are wrapped for.
+const MIN_WIDTH: usize = 40;
 
 /// Writes a result to standard output.
 pub(crate) fn print(text: &str) -> io::Result<()> {
@@ -19,11 +25,19 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a note to standard error, or keeps it until a view gives the terminal back; a failure to write is ignored.
+/// Writes a note to standard error, or keeps it until a view gives the terminal back; a failure to write is ignored. On a
+/// terminal, its lines break between words.
 pub(crate) fn note(text: &str) {
     if !cover::keep(text) {
-        drop(write_line(io::stderr().lock(), text));
+        write_note(text);
     }
+}
+
+fn write_note(text: &str) {
+    let stderr = io::stderr().lock();
+    let columns = if stderr.is_terminal() { terminal::size().ok() } else { None };
+    let text = columns.map_or_else(|| text.to_owned(), |(columns, _)| wrap(text, usize::from(columns).max(MIN_WIDTH)));
+    drop(write_line(stderr, &text));
 }
 
 /// Writes what the log writes, as notes.

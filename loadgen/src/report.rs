@@ -6,7 +6,7 @@
 //! - `schema`, `read`, `past`: its JSON schema, a report read back, and what the last one of a scenario measured
 //! - `wording`: words and numbers that all forms have in common
 //! - `merge`: the reports of all shards of a run as one
-//! - `fit`: tables in a terminal of some width
+//! - `fit`: tables and texts in a number of columns
 //! - `table`, `html`, `junit`, `markdown`, `hdr`: the forms; `format`: renders one of them
 //! - `explain`: a scenario before its run
 
@@ -32,6 +32,7 @@ pub(crate) mod wording;
 
 pub use contents::{ClassReport, Header, QuestionReport, Report, VERSION};
 pub use explain::explain;
+pub use fit::wrap;
 pub use format::{Format, RenderError};
 pub use generator::Generator;
 pub use machine::Machine;

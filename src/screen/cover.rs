@@ -99,10 +99,10 @@ impl Covered {
             termios::tcflush(io::stderr(), FlushArg::TCIFLUSH).ok();
         }
         if self.dropped > 0 {
-            drop(super::write_line(io::stderr(), &format!("({} older lines were not kept)", self.dropped)));
+            super::write_note(&format!("({} older lines were not kept)", self.dropped));
         }
         for note in self.notes {
-            drop(super::write_line(io::stderr(), &note));
+            super::write_note(&note);
         }
     }
 }

@@ -7,8 +7,8 @@ use super::scaling::Scaling;
 use super::search::{Found, Hold, Outcome};
 use super::step::Step;
 use crate::number::separated;
-use crate::report::fit::fit;
-use crate::report::table::{table, trim};
+use crate::report::fit::{fit, fit_text};
+use crate::report::table::table;
 use crate::report::wording::millis;
 
 /// All tables, of at most 80 columns, and the conclusion as the last lines.
@@ -24,7 +24,7 @@ pub(super) fn render(report: &CapacityReport) -> String {
     );
     parts.push(format!("Capacity\n{}", fit(&summary(report), 1)));
     parts.push(report.searches.iter().flat_map(|search| sentences(report, search)).collect::<Vec<_>>().join("\n"));
-    trim(&parts.join("\n\n"))
+    fit_text(&parts.join("\n\n"))
 }
 
 fn steps(search: &SearchReport) -> Table {

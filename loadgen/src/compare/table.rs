@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use super::comparison::{Compared, Comparison, Outcome};
 use super::judged::Change;
 use super::observed::Quantity;
-use crate::report::fit::{fit, printable};
+use crate::report::fit::{fit, fit_text, printable};
 
 /// Quantities that the verdict names; the others are counted.
 const LISTED: usize = 5;
@@ -17,7 +17,7 @@ pub(super) const HEADER: [&str; 7] = ["question or SLO", "quantity", "A", "B", "
 pub(super) const DIFFERENCES: [&str; 3] = ["what differs", "A", "B"];
 
 impl Comparison {
-    /// Tables of at most 80 columns; the verdict is the last line.
+    /// Tables and texts of at most 80 columns; the verdict is the last sentence.
     pub fn table(&self) -> String {
         let mut parts = vec![self.title(), text(&HEADER, &[2, 3, 4, 5], self.compared.iter().map(cells), 2)];
         if !self.differences.is_empty() {
@@ -28,7 +28,7 @@ impl Comparison {
         parts.extend(Some(self.failures.iter().map(|why| format!("failed: {why}")).collect::<Vec<_>>().join("\n")));
         parts.push(self.conclusion());
         parts.retain(|part| !part.is_empty());
-        printable(&parts.join("\n\n"))
+        printable(&fit_text(&parts.join("\n\n")))
     }
 
     /// The scenario and the runs.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table};
 
-use super::fit::fit;
+use super::fit::{fit, fit_text};
 use super::past::Past;
-use super::table::{table, trim};
+use super::table::table;
 use super::timeline::{steps, steps_of_questions};
 use super::wording::{UNKNOWN, objective};
 use crate::number::{self, separated};
@@ -33,7 +33,7 @@ pub fn explain(scenario: &Scenario, past: &Past) -> String {
             warnings.iter().map(|warning| format!("warning: {warning}")).collect::<Vec<_>>().join("\n")
         }),
     );
-    trim(&parts.join("\n\n"))
+    fit_text(&parts.join("\n\n"))
 }
 
 /// What an undecided availability means for the verdict on the run, if the scenario allows it.

@@ -1,11 +1,11 @@
-//! Fits a table into 80 columns, whatever the terminal, so that a result is the same on a terminal, in a file and in a log:
-//! long texts wrap within their cell, numbers never break, columns of zeros are left out and named where there is no room,
-//! and a table that is still too wide becomes several. It never reads the terminal's size.
+//! Fits a result into 80 columns, whatever the terminal, so that it is the same on a terminal, in a file and in a log: long
+//! texts wrap, in a table within their cell; numbers never break, columns of zeros are left out and named where there is no
+//! room, and a table that is still too wide becomes several. It never reads the terminal's size.
 
 use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, Width};
 
 /// Columns of a terminal that every table fits.
-pub(crate) const WIDTH: u16 = 80;
+const WIDTH: u16 = 80;
 /// Cells up to this many characters are numbers with their units, and don't wrap.
 const SHORT: usize = 11;
 /// A word up to this many characters doesn't break.
@@ -14,6 +14,10 @@ const WORD: usize = 24;
 const GAP: usize = 2;
 /// The room for columns with their gaps: after the last one is none.
 const ROOM: usize = WIDTH as usize + 1;
+/// Units that stay with their number.
+const UNITS: [&str; 5] = ["%", "ms", "s", "min", "h"];
+/// A blank at which no line breaks.
+const UNBREAKABLE: char = '\u{a0}';
 
 /// The table, at most [`WIDTH`] columns wide. The first `keys` columns name a row: each of several tables repeats them.
 pub(crate) fn fit(table: &Table, keys: usize) -> String {
@@ -74,6 +78,52 @@ fn least_width(table: &Table, column: usize) -> usize {
     cells.chain(header.map(|cell| longest_word(&cell.content()))).max().unwrap_or(0)
 }
 
+/// The text of a result with its lines wrapped.
+pub(crate) fn fit_text(text: &str) -> String {
+    wrap(text, usize::from(WIDTH))
+}
+
+/// The text with the lines that are longer than a number of columns broken between words, and without blanks at the ends of
+/// lines. What continues a line is indented. A word that is longer stays whole, as does a number with its unit.
+pub fn wrap(text: &str, width: usize) -> String {
+    text.lines().map(|line| wrap_line(line.trim_end(), width)).collect::<Vec<_>>().join("\n")
+}
+
+fn wrap_line(line: &str, width: usize) -> String {
+    let indent = " ".repeat(indent(line));
+    let options = textwrap::Options::new(width)
+        .subsequent_indent(&indent)
+        .break_words(false)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(&with_units(line), &options).join("\n").replace(UNBREAKABLE, " ")
+}
+
+/// How far what continues a line is indented: as far as the text after its label, as far as the line, or a little.
+fn indent(line: &str) -> usize {
+    let own = line.len() - line.trim_start().len();
+    let after_label = line[own..].find("  ").map(|at| line.len() - line[own + at..].trim_start().len());
+    match after_label.filter(|&at| own > 0 && at < usize::from(WIDTH) / 4) {
+        Some(at) => at,
+        None if own > 0 => own,
+        None => 2,
+    }
+}
+
+/// The line with unbreakable blanks between numbers and their units.
+fn with_units(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    for word in line.split_inclusive(' ') {
+        let is_unit = UNITS.contains(&word.trim_end_matches(|c: char| c != '%' && !c.is_alphabetic()));
+        if is_unit && text.strip_suffix(' ').is_some_and(|before| before.ends_with(|c: char| c.is_ascii_digit())) {
+            text.pop();
+            text.push(UNBREAKABLE);
+        }
+        text.push_str(word);
+    }
+    text
+}
+
 /// The text without what a terminal would obey: a report from elsewhere may contain it.
 pub(crate) fn printable(text: &str) -> String {
     let is_obeyed = |c: char| c.is_control() && c != '\n';
@@ -83,7 +133,7 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::table::table;
-    use super::{WIDTH, fit};
+    use super::{WIDTH, fit, fit_text};
 
     fn fitted(header: &[&str], rows: &[&[&str]], keys: usize) -> String {
         let mut table = table(header, 1);
@@ -141,6 +191,24 @@ mod tests {
         ══════════════════════════════════════════════
         Elasticsearch  communications     34  OFF     
         ──────────────────────────────────────────────
+        ");
+    }
+
+    #[test]
+    fn a_line_breaks_between_words_but_never_within_a_path_or_before_a_unit() {
+        let line = "PASS search: at most 0.49 % exceed; this holds unless stalls last longer than 9 ms, or 2 s";
+        let label =
+            "  in all   about 3 min without the start of the stores: load 11 s, warm-up and drive 105 s, in all";
+        let path = format!("/{}", "a-b/".repeat(30));
+        let text = fit_text(&format!("SLOs  \n{line}\n{label}\nread {path}"));
+        insta::assert_snapshot!(text.replace(&path, "PATH"), @r"
+        SLOs
+        PASS search: at most 0.49 % exceed; this holds unless stalls last longer than
+          9 ms, or 2 s
+          in all   about 3 min without the start of the stores: load 11 s, warm-up and
+                   drive 105 s, in all
+        read
+          PATH
         ");
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
 use super::contents::{Header, QuestionReport, Report, question_report};
-use super::fit::{fit, printable};
+use super::fit::{fit, fit_text, printable};
 use super::generator::Generator;
 use super::rates::Rate;
 use super::series::WriteReport;
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Report {
-    /// The tables, at most 80 columns wide and without colors; the verdict is the last line.
+    /// Tables and texts, at most 80 columns wide and without colors; the verdict is the last sentence.
     pub fn table(&self) -> String {
         printable(&render(self))
     }
@@ -46,16 +46,11 @@ fn render(report: &Report) -> String {
     parts.push(generator(&report.generator));
     parts.push(reasons(findings).join("\n"));
     parts.push(ending(report));
-    trim(&parts.join("\n\n"))
+    fit_text(&parts.join("\n\n"))
 }
 
 /// What the latencies of users are not.
 const SERVICE_TIME: &str = "\nlatencies of users are service times: a slow store is asked less often, which nothing corrects (coordinated omission)";
-
-/// The text without blanks at the ends of its lines.
-pub(crate) fn trim(text: &str) -> String {
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
-}
 
 fn identity(run: &Header) -> String {
     let digest: String = run.digest.chars().take(16).collect();
@@ -274,7 +269,7 @@ fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> 
     texts.into_iter().chain(numbers.map(Cell::new)).chain([Cell::new(balance)]).collect()
 }
 
-/// What failed or was invalid, and the verdict as the last line.
+/// What failed or was invalid, and the verdict as the last sentence.
 fn ending(report: &Report) -> String {
     let invalid = report.findings.why_invalid();
     let mut lines: Vec<String> = invalid.iter().map(|reason| format!("invalid: {reason}")).collect();

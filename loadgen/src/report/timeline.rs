@@ -90,7 +90,7 @@ pub(super) fn steps_of_questions(scenario: &Scenario) -> String {
 fn users_of(users: &Users) -> String {
     format!(
         "           {} users \"{}\" who think for {} on average: service times, not corrected for coordinated omission",
-        users.count,
+        separated(users.count.into()),
         users.name,
         exact_duration(users.think_time)
     )

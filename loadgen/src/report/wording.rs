@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::contents::Report;
 use crate::account::Ledger;
-use crate::number::{percent, separated};
+use crate::number::{counted, percent, separated};
 use crate::scenario::{Operation, Slo, brief_duration, exact_duration};
 use crate::verdict::{Availability, Findings, Overall, Proportion, Subject, Verdict};
 
@@ -69,7 +69,7 @@ pub(super) fn verdict(overall: Overall) -> &'static str {
 pub(super) fn conclusion(report: &Report) -> String {
     match report.verdict {
         Overall::Pass => pass(report),
-        Overall::Fail => "FAIL".to_owned(),
+        Overall::Fail => fail(report),
         Overall::Inconclusive if report.findings.slos.is_empty() => {
             "INCONCLUSIVE: nothing failed, but the scenario has no SLO that the run could pass".to_owned()
         }
@@ -92,6 +92,23 @@ pub(super) fn explanation(report: &Report) -> String {
     let conclusion = conclusion(report);
     let mut rest = conclusion.split_once(": ").map_or("", |(_, rest)| rest).chars();
     rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).chain(['.']).collect())
+}
+
+/// What a FAIL says: how much of what is listed above it, or below it on a page, is why.
+fn fail(report: &Report) -> String {
+    let findings = &report.findings;
+    let slos = findings.slos.iter().map(|one| one.test.verdict);
+    let verdicts: Vec<Verdict> = slos.chain(findings.availability.iter().map(|one| one.test.verdict)).collect();
+    let missed = verdicts.iter().filter(|verdict| **verdict == Verdict::Fail).count();
+    let verb = if missed == 1 { "is" } else { "are" };
+    let wrong: u64 = report.questions.iter().map(|one| one.counts.wrong).sum();
+    let failures = findings.failures.len() as u64;
+    let why = [
+        (missed > 0).then(|| format!("{missed} of {} {verb} missed", counted(verdicts.len() as u64, "objective"))),
+        (wrong > 0).then(|| counted(wrong, "wrong answer")),
+        (failures > 0).then(|| counted(failures, if missed > 0 || wrong > 0 { "other failure" } else { "failure" })),
+    ];
+    format!("FAIL: {}", why.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 /// What a PASS says, and no more: the objectives that it leaves out, the longest stall that every SLO excludes, and the longest outage
