@@ -23,8 +23,13 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// The file is a folder, holds a report, or can't be written.
 pub(crate) fn write_output(path: &Path, text: &str) -> anyhow::Result<()> {
-    let Ok(found) = path.metadata() else { return write(path, text) };
     let shown = path.display();
+    let Ok(found) = path.metadata() else {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+            bail!("write {shown}: there is no folder {}; create it, or choose another with --output", folder.display());
+        }
+        return write(path, text);
+    };
     if found.is_dir() {
         bail!("write {shown}: it is a folder; name a file with --output");
     }
@@ -111,6 +116,8 @@ mod tests {
         }
         let error = write_output(folder.path(), "text").unwrap_err().to_string();
         assert!(error.ends_with("it is a folder; name a file with --output"), "{error}");
+        let error = write_output(&folder.path().join("none/page.html"), "text").unwrap_err().to_string();
+        assert!(error.ends_with("none; create it, or choose another with --output"), "{error}");
     }
 
     #[test]
