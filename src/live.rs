@@ -122,6 +122,7 @@ impl Observer for Live {
         bar.enable_steady_tick(Duration::from_millis(120));
         bar.set_message(text.to_owned());
         if !self.terminal {
+            *lock(&self.plain) = Instant::now();
             self.print_with_time(text);
         }
     }
@@ -130,6 +131,7 @@ impl Observer for Live {
         if let Some(bar) = &*lock(&self.bar) {
             bar.set_message(text.to_owned());
         }
+        self.print_plain(|| text.to_owned());
     }
 
     fn step_finished(&self, text: &str) {

@@ -76,16 +76,17 @@ impl PreparedQuestion {
 
 impl Prepared {
     /// Prepares those of the questions that are asked: samples the values of their parameters, and lets their stores check
-    /// them. Nothing is written.
+    /// them. Nothing is written. `preparing` is told each question before it is prepared.
     pub async fn new(
         questions: &[CustomQuestion],
         asked: &BTreeSet<Custom>,
         (stores, names): (&Stores, &Names),
+        preparing: impl Fn(Custom),
     ) -> Result<Self, CustomError> {
         let mut prepared = BTreeMap::new();
         for question in questions.iter().filter(|question| asked.contains(&question.question)) {
-            let preparing = PreparedQuestion::new(question, (stores, names));
-            let ready = timeout(PREPARED_WITHIN, preparing).await;
+            preparing(question.question);
+            let ready = timeout(PREPARED_WITHIN, PreparedQuestion::new(question, (stores, names))).await;
             // A frozen store returns nothing, not even an error.
             let no_answer = |_| {
                 CustomError::refused(

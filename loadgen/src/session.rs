@@ -186,7 +186,7 @@ impl Session {
             session.load(is_kept, observer, stop).await?;
             // What expires was loaded last.
             session.opened = Instant::now();
-            session.prepare().await?;
+            session.prepare(observer).await?;
             if let Some(shards) = &session.shards {
                 shards.prepared().await?;
             }
@@ -218,7 +218,7 @@ impl Session {
         let (own, access, reservation, opened) = (Arc::default(), Access::ReadWrite, None, Instant::now());
         let mut session =
             Self { stores, names, scenario, plan, digests, versions, own, access, reservation, shards, opened };
-        session.prepare().await?;
+        session.prepare(observer).await?;
         Ok(session)
     }
 
@@ -241,7 +241,7 @@ impl Session {
             let (reservation, shards, opened) = (None, None, Instant::now());
             let mut session =
                 Self { stores, names, scenario, plan, digests, versions, own, access, reservation, shards, opened };
-            session.prepare().await?;
+            session.prepare(observer).await?;
             observer.step_finished("the stores accept every question; they are only read");
             Ok(session)
         };
@@ -249,10 +249,12 @@ impl Session {
     }
 
     /// Prepares the questions of the scenario's own.
-    async fn prepare(&mut self) -> Result<(), SessionError> {
+    async fn prepare(&mut self, observer: &dyn Observer) -> Result<(), SessionError> {
         let own = |question| if let Question::Custom(own) = question { Some(own) } else { None };
         let asked = self.scenario.questions_asked().into_iter().filter_map(own).collect();
-        self.own = Arc::new(Prepared::new(&self.scenario.questions, &asked, (&self.stores, &self.names)).await?);
+        let preparing = |own| observer.step_advanced(&format!("preparing question {}", Question::Custom(own)));
+        let stores = (&self.stores, &self.names);
+        self.own = Arc::new(Prepared::new(&self.scenario.questions, &asked, stores, preparing).await?);
         Ok(())
     }
 
