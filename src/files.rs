@@ -25,6 +25,9 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 pub(crate) fn write_output(path: &Path, text: &str) -> anyhow::Result<()> {
     let shown = path.display();
     let Ok(found) = path.metadata() else {
+        if path.is_symlink() {
+            bail!("write {shown}: it is a link to a file that does not exist; name that file with --output");
+        }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
             bail!("write {shown}: there is no folder {}; create it, or choose another with --output", folder.display());
         }
@@ -98,6 +101,9 @@ mod tests {
     fn a_link_to_a_report_is_one_and_a_link_stays_one() {
         let folder = folder_with(&[("report.json", REPORT), ("page.html", "old")]);
         let at = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink(at("none"), at("broken")).unwrap();
+        write_output(&at("broken"), "a page").unwrap_err();
+        assert!(at("broken").is_symlink());
         for (link, file) in [("latest", "report.json"), ("latest.html", "page.html")] {
             std::os::unix::fs::symlink(at(file), at(link)).unwrap();
         }
