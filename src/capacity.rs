@@ -164,13 +164,13 @@ async fn search_all(run: &Run, order: &Order, overrides: &Overrides, folder: &Pa
     }
 }
 
-/// The failure of searches that were interrupted when some were finished.
+/// The failure of searches that were interrupted when at least one step was done.
 fn interrupted() -> Failure {
-    let error = anyhow!("finish all searches: they were interrupted; the report has those that were finished");
+    let error = anyhow!("finish all searches: they were interrupted; the report has the steps that were done");
     Failure { exit: Exit::Interrupted, error }
 }
 
-/// Searches all parts. A failure ends the searches, and those before it are finished.
+/// Searches all parts. A failure ends the searches, and those before it are finished; an interruption keeps the steps so far.
 async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> (Vec<SearchReport>, Option<Failure>) {
     let (mut trial, mut found) = (0, Vec::new());
     for &subject in &order.subjects {
@@ -182,7 +182,13 @@ async fn searches(run: &Run, order: &Order, worker: &mut Worker) -> (Vec<SearchR
         let shown = (run.observer(), &run.stop);
         let searching = search::search(plan, &run.session, &mut trial, &mut alive, shown);
         match Box::pin(searching).await {
-            Ok(search) => found.push(search),
+            Ok(search) => {
+                let failure = search.is_interrupted().then(|| trial_failure(TrialError::Stopped));
+                found.push(search);
+                if failure.is_some() {
+                    return (found, failure);
+                }
+            }
             Err(error) => return (found, Some(trial_failure(error))),
         }
     }

@@ -61,7 +61,7 @@ async fn the_highest_rate_that_passes_is_confirmed_with_its_account() {
 }
 
 #[tokio::test]
-async fn an_interrupted_search_exits_with_130_and_leaves_no_report() {
+async fn a_search_that_is_interrupted_in_its_first_step_leaves_no_report() {
     let world = World::new().await;
     let mut run = world.run(&capacity("writes", &[]), SCENARIO);
     run.wait_for_line("writes: trying 0.06x").await;
@@ -72,21 +72,43 @@ async fn an_interrupted_search_exits_with_130_and_leaves_no_report() {
     world.sweep_and_drop().await;
 }
 
+/// The scenario with an SLO that no dashboard is fast enough for, so that no rate passes.
+fn never_fast() -> String {
+    let [dashboards, faster] = ["8 s", "1 ms"].map(|limit| format!("within = \"{limit}\"\nquestions = [\"dashboard"));
+    let scenario = SCENARIO.replace(&dashboards, &faster);
+    assert_ne!(scenario, SCENARIO);
+    scenario
+}
+
 #[tokio::test]
 async fn searches_that_are_interrupted_keep_those_that_are_finished() {
     let world = World::new().await;
-    // No dashboard is so fast, so the lowest rate fails and ends each search.
-    let scenario =
-        SCENARIO.replace("within = \"8 s\"\nquestions = [\"dashboard", "within = \"1 ms\"\nquestions = [\"dashboard");
-    assert_ne!(scenario, SCENARIO);
-    let mut run = world.run(&capacity("writes,postgres", &[]), &scenario);
+    let mut run = world.run(&capacity("writes,postgres", &[]), &never_fast());
     run.wait_for_line("postgres: trying 0.06x").await;
     kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
     let (code, output) = run.wait_for_exit().await;
-    assert!(code == 130 && output.contains("the report has those that were finished"), "{output}");
+    assert!(code == 130 && output.contains("the report has the steps that were done"), "{output}");
     let report = read_json(&world.runs().pop().unwrap().join("capacity.json"));
     let subjects: Vec<_> = report["searches"].as_array().unwrap().iter().map(|search| &search["subject"]).collect();
     assert_eq!(subjects, [&json!("writes")], "{output}");
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_search_that_is_interrupted_later_keeps_its_steps() {
+    let world = World::new().await;
+    let search = ["capacity", "scenario.toml", "--no-up", "--of", "writes"];
+    let rates = ["--from", "0.125", "--hold", "5s", "--confirm", "20s"];
+    let mut run = world.run(&[&search[..], &rates[..]].concat(), &never_fast());
+    run.wait_for_line("writes: trying 0.06x").await;
+    kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
+    let (code, output) = run.wait_for_exit().await;
+    assert!(code == 130 && output.contains("writes: interrupted"), "{output}");
+    let run = world.runs().pop().unwrap();
+    let search = &read_json(&run.join("capacity.json"))["searches"][0];
+    // On a machine that is too busy for so tight an SLO, the generator gives way first, twice.
+    assert!(!search["steps"].as_array().unwrap().is_empty() && search["rates"].is_null(), "{search:#}");
+    assert!(std::fs::read_to_string(run.join("capacity.html")).unwrap().contains("interrupted"));
     world.sweep_and_drop().await;
 }
 

@@ -15,7 +15,7 @@ use super::subject::Subject;
 use crate::report::Header;
 
 /// Version of the JSON form.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Name of the report in its folder.
 pub const FILE_NAME: &str = "capacity.json";
 
@@ -78,6 +78,24 @@ impl SearchReport {
         }
     }
 
+    /// A search that was interrupted after these steps.
+    pub(super) fn interrupted(subject: Subject, steps: Vec<Step>) -> Self {
+        let decided = steps.iter().filter(|step| step.is_decisive);
+        let with = |wanted: &[Outcome]| {
+            let wanted = wanted.to_vec();
+            decided.clone().filter(move |step| wanted.contains(&step.outcome)).map(|step| step.factor)
+        };
+        let passed = with(&[Outcome::Passed]).reduce(f64::max);
+        let failed = with(&[Outcome::Failed, Outcome::Undecided]);
+        let failed = failed.filter(|&at| passed.is_none_or(|passed| at > passed)).reduce(f64::min);
+        Self::new(subject, Found::Interrupted { passed, failed }, steps)
+    }
+
+    /// Whether the search was interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self.found, Found::Interrupted { .. })
+    }
+
     /// Whether every record of the last step has landed or been dead-lettered. If not, whatever is driven next finds the rest.
     pub fn has_landed(&self) -> bool {
         self.steps.last().is_none_or(|step| step.has_landed)
@@ -96,6 +114,16 @@ impl SearchReport {
             }
             Found::GeneratorGaveWay { passed: None, at } => {
                 format!("the generator gave way even at {at:.2}x, so nothing is known about the stores")
+            }
+            Found::Interrupted { passed, failed } => {
+                let passed = passed.map(|at| format!("passed at {at:.2}x"));
+                let failed = failed.map(|at| format!("failed at {at:.2}x"));
+                let so_far: Vec<String> = passed.into_iter().chain(failed).collect();
+                if so_far.is_empty() {
+                    "interrupted before any rate was decided".to_owned()
+                } else {
+                    format!("interrupted; it has {}, unconfirmed", so_far.join(" and "))
+                }
             }
         }
     }
@@ -135,7 +163,7 @@ impl CapacityReport {
         let found = |search: &SearchReport| match search.found {
             Found::Limit { passed, .. } => Some(passed),
             Found::BelowFirst { failed } => Some(failed),
-            Found::NoLimit { .. } | Found::GeneratorGaveWay { .. } => None,
+            Found::NoLimit { .. } | Found::GeneratorGaveWay { .. } | Found::Interrupted { .. } => None,
         };
         let parts = self.searches.iter().filter(|search| search.subject != Subject::Mix);
         let limited = parts.filter_map(|search| Some((found(search)?, search)));
@@ -203,6 +231,21 @@ mod tests {
         insta::assert_snapshot!(search(Outcome::Undecided).conclusion(), @"holds at 2.00x and stays undecided at 2.10x");
         insta::assert_snapshot!(search(Outcome::Failed).conclusion(), @"holds at 2.00x and fails at 2.10x");
         assert_eq!(search(Outcome::Failed).reasons, ["Failed at 2.1"]);
+    }
+
+    #[test]
+    fn an_interrupted_search_says_what_it_has_seen_and_confirms_nothing() {
+        let interrupted = |steps: &[(f64, Outcome)]| {
+            let steps = steps.iter().map(|&(factor, outcome)| step(factor, outcome, true)).collect();
+            SearchReport::interrupted(Subject::Mix, steps)
+        };
+        let both = [(2.0, Outcome::Passed), (4.0, Outcome::Failed), (2.83, Outcome::Undecided), (1.0, Outcome::Failed)];
+        let search = interrupted(&both);
+        insta::assert_snapshot!(search.conclusion(), @"interrupted; it has passed at 2.00x and failed at 2.83x, unconfirmed");
+        assert_eq!((search.found.passed(), search.rates, search.is_interrupted()), (None, None, true));
+        let conclusion = |steps| interrupted(steps).conclusion();
+        insta::assert_snapshot!(conclusion(&both[..1]), @"interrupted; it has passed at 2.00x, unconfirmed");
+        insta::assert_snapshot!(conclusion(&[(2.0, Outcome::GeneratorGaveWay)]), @"interrupted before any rate was decided");
     }
 
     #[test]

@@ -30,8 +30,10 @@ pub struct Plan {
 
 /// Searches in a session. `trial` is the number of the last trial; `alive` says whether the ingest worker still runs.
 ///
+/// A stop after the first step ends the search with what was found until then.
+///
 /// # Errors
-/// A drive that could not run, or a stop; a store that fails is a result.
+/// A drive that could not run, or a stop before any step was done; a store that fails is a result.
 pub async fn search(
     plan: Plan,
     session: &Session,
@@ -44,17 +46,18 @@ pub async fn search(
     let mut taken: Vec<Step> = Vec::new();
     loop {
         match search.next() {
-            Next::Done(found) => {
-                let report = SearchReport::new(plan.subject, found, taken);
-                observer.step_finished(&format!("{}: {}", plan.subject, report.conclusion()));
-                return Ok(report);
-            }
+            Next::Done(found) => return Ok(concluded(SearchReport::new(plan.subject, found, taken), observer)),
             Next::Try(..) if taken.last().is_some_and(|step| !step.has_landed) => return Err(TrialError::Unsettled),
             Next::Try(factor, hold) => {
                 let length = if hold == Hold::Confirm { plan.confirm } else { plan.hold };
                 let purpose = if hold == Hold::Confirm { "confirming" } else { "trying" };
                 observer.step_finished(&format!("{}: {purpose} {factor:.2}x", plan.subject));
-                let tried = Box::pin(steps.decide((factor, hold, length), trial, alive)).await?;
+                let tried = match Box::pin(steps.decide((factor, hold, length), trial, alive)).await {
+                    Err(TrialError::Stopped) if !taken.is_empty() => {
+                        return Ok(concluded(SearchReport::interrupted(plan.subject, taken), observer));
+                    }
+                    tried => tried?,
+                };
                 for step in tried.iter().filter(|step| step.is_decisive) {
                     observer.step_finished(&describe(step));
                     search.record(factor, hold, step.outcome);
@@ -63,6 +66,12 @@ pub async fn search(
             }
         }
     }
+}
+
+/// The report of a search that is over, told to the observer.
+fn concluded(report: SearchReport, observer: &dyn Observer) -> SearchReport {
+    observer.step_finished(&format!("{}: {}", report.subject, report.conclusion()));
+    report
 }
 
 /// A step in a line.

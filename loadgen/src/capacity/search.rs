@@ -79,6 +79,13 @@ pub enum Found {
         /// The factor at which the generator gave way twice.
         at: f64,
     },
+    /// The search was interrupted; neither factor is confirmed.
+    Interrupted {
+        /// The highest factor that has passed, if any.
+        passed: Option<f64>,
+        /// The lowest factor above it that has failed, if any.
+        failed: Option<f64>,
+    },
 }
 
 impl Found {
@@ -87,7 +94,7 @@ impl Found {
         match *self {
             Self::Limit { passed, .. } | Self::NoLimit { passed } => Some(passed),
             Self::GeneratorGaveWay { passed, .. } => passed,
-            Self::BelowFirst { .. } => None,
+            Self::BelowFirst { .. } | Self::Interrupted { .. } => None,
         }
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn sentences(report: &CapacityReport, search: &SearchReport) -> Vec<S
     }
     if let Some(growth) = report.growth {
         let ends = match (search.found.passed(), report.ends_on(search)) {
-            (None, _) if matches!(search.found, Found::GeneratorGaveWay { .. }) => {
+            (None, _) if matches!(search.found, Found::GeneratorGaveWay { .. } | Found::Interrupted { .. }) => {
                 "the headroom is not known".to_owned()
             }
             (None, _) => "there is no headroom".to_owned(),
