@@ -131,16 +131,19 @@ fn too_short(hold: Duration, settings: &Settings) -> Option<String> {
     })
 }
 
-/// FAIL if a search shows that less than the scenario's own rate holds, INVALID if the generator kept one from telling.
+/// FAIL if a search shows that less than the scenario's own rate holds, INVALID if the generator kept one from telling, and
+/// INCONCLUSIVE if too few samples did.
 fn exit(searches: &[SearchReport]) -> Exit {
     let is_held = |search: &SearchReport| search.found.passed().is_some_and(|passed| passed >= 1.0);
     let missed: Vec<&SearchReport> = searches.iter().filter(|search| !is_held(search)).collect();
     if missed.is_empty() {
         Exit::Pass
-    } else if missed.iter().all(|search| matches!(search.found, Found::GeneratorGaveWay { .. })) {
+    } else if missed.iter().any(|search| matches!(search.found, Found::Limit { .. } | Found::BelowFirst { .. })) {
+        Exit::Fail
+    } else if missed.iter().any(|search| matches!(search.found, Found::GeneratorGaveWay { .. })) {
         Exit::Invalid
     } else {
-        Exit::Fail
+        Exit::Inconclusive
     }
 }
 

@@ -60,6 +60,8 @@ impl SearchReport {
         let confirmed = steps.iter().rev().find(|step| step.hold == Hold::Confirm && step.outcome == Outcome::Passed);
         let confirmed = confirmed.filter(|_| found.passed().is_some());
         let decisive = decisive(&found, &steps);
+        // Where nothing could be decided, nothing gave way.
+        let judged = decisive.filter(|_| !matches!(found, Found::TooFewSamples { .. }));
         // Only the store's own answers follow the law: a step of a generator that gave way does not.
         let points: Vec<Point> = steps
             .iter()
@@ -70,9 +72,9 @@ impl SearchReport {
             subject,
             found,
             rates: confirmed.map(|step| (step.questions, step.records)),
-            missed: decisive.map(|step| step.slos.clone()).unwrap_or_default(),
+            missed: judged.map(|step| step.slos.clone()).unwrap_or_default(),
             reasons: decisive.map(|step| step.reasons.clone()).unwrap_or_default(),
-            gave_way: decisive.map(|step| step.observed.pressures()).unwrap_or_default(),
+            gave_way: judged.map(|step| step.observed.pressures()).unwrap_or_default(),
             scaling: Scaling::fit(&points).filter(|_| subject != Subject::Writes),
             steps,
         }
@@ -115,6 +117,9 @@ impl SearchReport {
             Found::GeneratorGaveWay { passed: None, at } => {
                 format!("the generator gave way even at {at:.2}x, so nothing is known about the stores")
             }
+            Found::TooFewSamples { at } => {
+                format!("has too few samples to be decided at {at:.2}x; choose a longer --hold and --confirm")
+            }
             Found::Interrupted { passed, failed } => {
                 let passed = passed.map(|at| format!("passed at {at:.2}x"));
                 let failed = failed.map(|at| format!("failed at {at:.2}x"));
@@ -140,6 +145,7 @@ fn decisive<'a>(found: &Found, steps: &'a [Step]) -> Option<&'a Step> {
     let bounds = |step: &&Step| {
         let is_wanted = match found {
             Found::GeneratorGaveWay { .. } => step.outcome == Outcome::GeneratorGaveWay,
+            Found::TooFewSamples { .. } => step.outcome == Outcome::TooFewSamples,
             _ => matches!(step.outcome, Outcome::Failed | Outcome::Undecided),
         };
         is_wanted && step.is_decisive && found.passed().is_none_or(|passed| step.factor > passed)
@@ -163,7 +169,10 @@ impl CapacityReport {
         let found = |search: &SearchReport| match search.found {
             Found::Limit { passed, .. } => Some(passed),
             Found::BelowFirst { failed } => Some(failed),
-            Found::NoLimit { .. } | Found::GeneratorGaveWay { .. } | Found::Interrupted { .. } => None,
+            Found::NoLimit { .. }
+            | Found::GeneratorGaveWay { .. }
+            | Found::TooFewSamples { .. }
+            | Found::Interrupted { .. } => None,
         };
         let parts = self.searches.iter().filter(|search| search.subject != Subject::Mix);
         let limited = parts.filter_map(|search| Some((found(search)?, search)));
@@ -231,6 +240,14 @@ mod tests {
         insta::assert_snapshot!(search(Outcome::Undecided).conclusion(), @"holds at 2.00x and stays undecided at 2.10x");
         insta::assert_snapshot!(search(Outcome::Failed).conclusion(), @"holds at 2.00x and fails at 2.10x");
         assert_eq!(search(Outcome::Failed).reasons, ["Failed at 2.1"]);
+    }
+
+    #[test]
+    fn where_samples_are_missing_nothing_gave_way() {
+        let steps = vec![step(1.0, Outcome::TooFewSamples, true)];
+        let search = SearchReport::new(Subject::Mix, Found::TooFewSamples { at: 1.0 }, steps);
+        insta::assert_snapshot!(search.conclusion(), @"has too few samples to be decided at 1.00x; choose a longer --hold and --confirm");
+        assert_eq!((search.missed, search.reasons), (Vec::new(), vec!["TooFewSamples at 1".to_owned()]));
     }
 
     #[test]

@@ -76,13 +76,14 @@ fn concluded(report: SearchReport, observer: &dyn Observer) -> SearchReport {
 
 /// A step in a line.
 fn describe(step: &Step) -> String {
-    let Step { factor, questions, records, .. } = step;
+    let Step { factor, seconds, questions, records, .. } = step;
     let why = step.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
-    let rate = format!("{factor:.2}x ({questions:.0} questions/s, {records:.0} records/s)");
+    let rate = format!("{factor:.2}x, held for {seconds:.0} s ({questions:.0} questions/s, {records:.0} records/s),");
     match step.outcome {
         Outcome::Passed => format!("{rate} passed"),
         Outcome::Failed => format!("{rate} failed{why}"),
         Outcome::Undecided => format!("{rate} stays undecided and counts as failed{why}"),
-        Outcome::GeneratorGaveWay => format!("{rate}: the generator gave way{why}"),
+        Outcome::TooFewSamples => format!("{rate} has too few samples to be decided{why}"),
+        Outcome::GeneratorGaveWay => format!("{rate} made the generator give way{why}"),
     }
 }

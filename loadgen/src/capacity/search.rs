@@ -28,6 +28,8 @@ pub enum Outcome {
     Failed,
     /// Even the longest step decided nothing: the rate is so close to the limit that it counts as failed.
     Undecided,
+    /// Nothing was slow, and even the longest step has too few samples to show it. A lower rate has no more.
+    TooFewSamples,
     /// The generator gave way; nothing is known about the stores.
     GeneratorGaveWay,
 }
@@ -79,6 +81,11 @@ pub enum Found {
         /// The factor at which the generator gave way twice.
         at: f64,
     },
+    /// A rate can't be decided in the time for which it was held, and neither can a lower one.
+    TooFewSamples {
+        /// The factor.
+        at: f64,
+    },
     /// The search was interrupted; neither factor is confirmed.
     Interrupted {
         /// The highest factor that has passed, if any.
@@ -94,7 +101,7 @@ impl Found {
         match *self {
             Self::Limit { passed, .. } | Self::NoLimit { passed } => Some(passed),
             Self::GeneratorGaveWay { passed, .. } => passed,
-            Self::BelowFirst { .. } | Self::Interrupted { .. } => None,
+            Self::BelowFirst { .. } | Self::TooFewSamples { .. } | Self::Interrupted { .. } => None,
         }
     }
 }
@@ -113,6 +120,8 @@ pub struct Search {
     /// The lowest factor at which the generator gave way, in which hold, and whether that was tried again.
     gave_way: Option<(f64, Hold, bool)>,
     steps_back: u32,
+    /// The factor that had too few samples, which ends the search.
+    too_few_samples: Option<f64>,
 }
 
 impl Search {
@@ -126,11 +135,15 @@ impl Search {
             failed: Vec::new(),
             gave_way: None,
             steps_back: 0,
+            too_few_samples: None,
         }
     }
 
     /// What to do next.
     pub fn next(&self) -> Next {
+        if let Some(at) = self.too_few_samples {
+            return Next::Done(Found::TooFewSamples { at });
+        }
         if let Some((at, hold, false)) = self.gave_way {
             return Next::Try(at, hold);
         }
@@ -163,6 +176,7 @@ impl Search {
         match outcome {
             Outcome::Passed => self.pass(factor, hold),
             Outcome::Failed | Outcome::Undecided => self.fail(factor, hold),
+            Outcome::TooFewSamples => self.too_few_samples = Some(factor),
             Outcome::GeneratorGaveWay => self.give_way(factor, hold),
         }
     }
@@ -317,6 +331,13 @@ mod tests {
         let Found::Limit { passed, failed } = limit(0.3) else { panic!("{:?}", limit(0.3)) };
         assert!(passed <= 0.3 && failed > 0.3 && failed / passed <= RESOLUTION);
         assert_eq!(limit(0.01), Found::BelowFirst { failed: 1.0 / 16.0 });
+    }
+
+    #[test]
+    fn a_rate_with_too_few_samples_ends_the_search_at_once() {
+        assert_eq!(search(|_, _| Outcome::TooFewSamples), (Found::TooFewSamples { at: 1.0 }, 1));
+        let below = search(|factor, _| if factor >= 1.0 { Outcome::Failed } else { Outcome::TooFewSamples });
+        assert_eq!(below, (Found::TooFewSamples { at: 0.5 }, 2));
     }
 
     #[test]

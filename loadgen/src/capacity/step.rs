@@ -14,6 +14,7 @@ use super::scaling::Point;
 use super::search::{Hold, Outcome};
 use super::subject::{LENGTHENED, Subject};
 use crate::account::Settled;
+use crate::binomial::min_samples;
 use crate::drive::Driven;
 use crate::load::LoadError;
 use crate::measure::DurationHistogram;
@@ -22,7 +23,7 @@ use crate::plan::Totals;
 use crate::scenario::{Scenario, exact_duration};
 use crate::session::Session;
 use crate::trial::{Trial, TrialError};
-use crate::verdict::{Findings, Overall, Validity, Verdict};
+use crate::verdict::{Findings, Judged, Overall, Validity, Verdict};
 
 /// Seconds in which the records of a step must land: the age at which a batch is sealed, twice.
 const LANDING: Duration = Duration::from_mins(1);
@@ -92,7 +93,8 @@ impl Steps<'_> {
             *trial += 1;
             let length = length * 2_u32.pow(lengthened);
             let step = Box::pin(self.run((factor, hold, length), *trial, alive)).await?;
-            let is_over = step.outcome != Outcome::Undecided || lengthened == most;
+            let is_undecided = matches!(step.outcome, Outcome::Undecided | Outcome::TooFewSamples);
+            let is_over = !is_undecided || lengthened == most;
             tried.push(step);
             if is_over {
                 // If the generator can't even hold the rate for longer, what the shorter hold said is all that is known.
@@ -217,6 +219,7 @@ fn step(
     let outcome = match findings.overall() {
         Overall::Pass => Outcome::Passed,
         Overall::Fail => Outcome::Failed,
+        Overall::Inconclusive if findings.slos.iter().any(has_too_few_samples) => Outcome::TooFewSamples,
         Overall::Inconclusive => Outcome::Undecided,
         Overall::Invalid => Outcome::GeneratorGaveWay,
     };
@@ -243,11 +246,19 @@ fn step(
     }
 }
 
+/// Whether nothing exceeded an SLO's limit, and the samples are too few to show that nothing does.
+fn has_too_few_samples(judged: &Judged) -> bool {
+    let needed = min_samples(judged.test.allowed, judged.slo.alpha) as f64;
+    judged.test.verdict == Verdict::Inconclusive
+        && judged.counts.exceedances == 0
+        && judged.test.effective.samples < needed
+}
+
 /// The verdict on an SLO that keeps a step from passing.
 fn counted(outcome: Outcome) -> Option<Verdict> {
     match outcome {
         Outcome::Failed => Some(Verdict::Fail),
-        Outcome::Undecided => Some(Verdict::Inconclusive),
+        Outcome::Undecided | Outcome::TooFewSamples => Some(Verdict::Inconclusive),
         Outcome::Passed | Outcome::GeneratorGaveWay => None,
     }
 }

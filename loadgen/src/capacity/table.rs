@@ -53,6 +53,8 @@ pub(super) fn outcome(step: &Step) -> String {
         Outcome::Failed => format!("failed{slos}"),
         Outcome::Undecided if !step.is_decisive => format!("undecided, held again{slos}"),
         Outcome::Undecided => format!("undecided{slos}"),
+        Outcome::TooFewSamples if !step.is_decisive => format!("too few samples, held again{slos}"),
+        Outcome::TooFewSamples => format!("too few samples{slos}"),
         Outcome::GeneratorGaveWay => "the generator gave way".to_owned(),
     }
 }
@@ -90,18 +92,17 @@ pub(super) fn sentences(report: &CapacityReport, search: &SearchReport) -> Vec<S
     let pressures = search.gave_way.iter().take(3);
     lines
         .extend(pressures.map(|one| format!("  {} ({:.0} %): {}", one.resource, one.saturation * 100.0, one.evidence)));
-    if !search.reasons.is_empty() && search.gave_way.is_empty() {
+    let is_judged = !matches!(search.found, Found::TooFewSamples { .. });
+    if is_judged && !search.reasons.is_empty() && search.gave_way.is_empty() {
         lines.push("  no resource was exhausted by what the stores and the machine report".to_owned());
     }
-    if let Some(scaling) = &search.scaling {
+    if let Some(scaling) = search.scaling.as_ref().filter(|_| is_judged) {
         lines.push(format!("  {}", law(scaling)));
     }
     if let Some(growth) = report.growth {
         let ends = match (search.found.passed(), report.ends_on(search)) {
-            (None, _) if matches!(search.found, Found::GeneratorGaveWay { .. } | Found::Interrupted { .. }) => {
-                "the headroom is not known".to_owned()
-            }
-            (None, _) => "there is no headroom".to_owned(),
+            (None, _) if matches!(search.found, Found::BelowFirst { .. }) => "there is no headroom".to_owned(),
+            (None, _) => "the headroom is not known".to_owned(),
             (Some(passed), _) if passed < 1.0 => "the load of the scenario already exceeds it".to_owned(),
             (Some(_), Some(day)) => format!("the headroom ends on {day}"),
             (Some(_), None) => "the headroom lasts for more than a century".to_owned(),
