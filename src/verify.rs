@@ -132,12 +132,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     let mut worker = run.start_worker(overrides, folder).await?;
     let mut trial = run.trial();
     let driven = Box::pin(drive_and_settle(run, &mut trial, &mut worker)).await;
-    run.live.step_started("draining the ingest worker");
-    match worker.stop().await {
-        Ok(status) if status.success() => run.live.step_finished("ingest worker drained"),
-        Ok(status) => trial.fail(format!("the ingest worker exited with {status}; see {}", folder.display())),
-        Err(error) => trial.fail(format!("{error:#}")),
-    }
+    stop_worker(run, &mut trial, worker).await;
     let (driven, settled) = driven?;
     let mut account = None;
     if trial.interrupted().is_none() {
@@ -149,6 +144,22 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     }
     let rates = report::rates(&driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
     conclude(run, (trial, &driven), (rates, account), folder)
+}
+
+/// Drains the worker. One that exited before, or did not drain, is a failure of the trial.
+async fn stop_worker(run: &Run, trial: &mut Trial<'_>, mut worker: Worker) {
+    let (exited_early, log) = (worker.has_exited(), worker.log().display().to_string());
+    if !exited_early {
+        run.live.step_started("draining the ingest worker");
+    }
+    match worker.stop().await {
+        Ok(status) if exited_early => {
+            trial.fail(format!("the ingest worker ended before the run did: {status}; {log} says why"));
+        }
+        Ok(status) if status.success() => run.live.step_finished("ingest worker drained"),
+        Ok(status) => trial.fail(format!("the ingest worker exited with {status}; {log} says why")),
+        Err(error) => trial.fail(format!("{error:#}")),
+    }
 }
 
 /// What work after the drive yields; `None` if it was interrupted, of which the trial keeps a note.
@@ -209,18 +220,27 @@ async fn drive_and_settle(
     worker: &mut Worker,
 ) -> Result<(Driven, Option<Settled>), Failure> {
     let watching = worker.watch_lag(|lag| run.live.set_lag(lag));
+    let noticing = async {
+        worker.exited().await;
+        run.live.print("warning: the ingest worker has exited, so nothing lands any more and the run fails");
+        std::future::pending::<()>().await;
+    };
     let driven = tokio::select! {
         driven = Box::pin(trial.drive()) => driven.map_err(trial_failure)?,
         () = watching => unreachable!("the lag is watched until the drive is over"),
+        () = noticing => unreachable!("the worker is watched until the drive is over"),
     };
     let gathered = trial.gather(&driven).await;
     if unless_interrupted(trial, gathered, GATHERING)?.is_none() {
         return Ok((driven, None));
     }
-    if let Err(error) = worker.check() {
-        trial.fail(format!("{error:#}"));
-    }
-    let settled = trial.settle(&driven).await;
+    let settled = tokio::select! {
+        settled = trial.settle(&driven) => settled,
+        () = worker.exited() => {
+            run.live.step_finished("the ingest worker has exited, so nothing more lands");
+            return Ok((driven, None));
+        }
+    };
     let settled = unless_interrupted(trial, settled, "waiting for its records to land")?;
     Ok((driven, settled.flatten()))
 }

@@ -95,7 +95,7 @@ impl Worker {
 
     /// Reports how many records of Kafka have not landed yet, every two seconds, until it is dropped; `None` while the worker
     /// doesn't tell.
-    pub(crate) fn watch_lag(&self, report: impl Fn(Option<u64>)) -> impl Future<Output = ()> {
+    pub(crate) fn watch_lag<F: Fn(Option<u64>)>(&self, report: F) -> impl Future<Output = ()> + use<F> {
         let url = format!("http://{}/metrics", self.listen);
         async move {
             let Ok(client) = client() else { return std::future::pending().await };
@@ -105,6 +105,23 @@ impl Worker {
                 sleep(LAG_INTERVAL).await;
             }
         }
+    }
+
+    /// Waits until it exits. Its standard input stays open meanwhile.
+    pub(crate) async fn exited(&mut self) {
+        while !self.has_exited() {
+            sleep(POLL).await;
+        }
+    }
+
+    /// Whether it has exited.
+    pub(crate) fn has_exited(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The file that it logs into.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Fails if the worker has exited.

@@ -258,7 +258,11 @@ impl<'a> Trial<'a> {
         self.observer.step_started("drawing up the account");
         let balancing = account::balance(self.context(), self.acknowledged(driven));
         let account = self.unless_stopped(Box::pin(balancing)).await?;
-        let balances = if account.is_balanced() { "the account balances" } else { "the account does not balance" };
+        let balances = if account.is_balanced() {
+            "the account balances"
+        } else {
+            "the account does not balance, or a store could not be read"
+        };
         self.observer.step_finished(balances);
         let uncommitted = account.uncommitted();
         self.failures.extend(account.discrepancies().into_iter().filter(|one| !uncommitted.contains(one)));

@@ -1,6 +1,8 @@
 //! The exit code is 0 if every SLO is met and the account is exact, 1 if a row is missing or unexpected, 2 if there are too few
 //! samples for a verdict, and 3 if the run cannot start. The failing runs are the negative controls of the passing one.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sluice_testkit::TcpProxy;
 
 use crate::program::{SCENARIO, World};
@@ -36,6 +38,25 @@ async fn a_duplicate_row_fails_the_run() {
     let (code, output) = run.wait_for_exit().await;
     assert_eq!(code, 1, "{output}");
     assert!(output.contains("does not balance"), "{output}");
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_fails_the_run_and_is_named_at_once() {
+    let world = World::new().await;
+    let mut run = world.verify(SCENARIO);
+    let ready = run.wait_for_line(READY).await;
+    let worker: i32 = ready.rsplit_once("process ").unwrap().1.trim().parse().unwrap();
+    kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    run.wait_for_line("warning: the ingest worker has exited").await;
+    let (code, output) = run.wait_for_exit().await;
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("the ingest worker has exited, so nothing more lands"), "{output}");
+    let report = world.report();
+    let failures = report["findings"]["failures"].as_array().unwrap();
+    let of_worker: Vec<_> = failures.iter().filter(|one| one.as_str().unwrap().contains("the ingest worker")).collect();
+    assert_eq!(of_worker.len(), 1, "{failures:#?}");
+    assert!(of_worker[0].as_str().unwrap().contains("ended before the run did: signal: 9"), "{failures:#?}");
     world.sweep_and_drop().await;
 }
 
