@@ -41,7 +41,12 @@ pub struct ConnectError {
     pub cause: String,
     /// Whether no store is at fault: this process, or its machine, may open no more files.
     pub out_of_files: bool,
+    /// Whether the server answers and has no such database.
+    pub lacks_database: bool,
 }
+
+/// PostgreSQL's code for a database that does not exist.
+const INVALID_CATALOG_NAME: &str = "3D000";
 
 impl ConnectError {
     /// The error of a store's client.
@@ -51,7 +56,12 @@ impl ConnectError {
         address: String,
         error: &(dyn Error + 'static),
     ) -> Self {
-        Self { store, section, address, cause: error.to_string(), out_of_files: ran_out_of_files(error) }
+        let refused = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        let lacks_database =
+            refused.and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == INVALID_CATALOG_NAME);
+        // The client's own text adds the line of the server's source code.
+        let cause = refused.map_or_else(|| error.to_string(), |refused| refused.message().to_owned());
+        Self { store, section, address, cause, out_of_files: ran_out_of_files(error), lacks_database }
     }
 }
 

@@ -290,6 +290,11 @@ async fn what_a_store_refuses_is_named_with_file_and_line_before_anything_is_ask
     let questions = QUESTIONS.replace("NAMESPACE", world.names.namespace());
     let cases = [
         ("FROM invoices", "FROM invoice", "questions.toml:4): PostgreSQL says: relation \"invoice\" does not exist"),
+        (
+            "store = \"postgres\"\ntext",
+            "store = \"postgres\"\ndatabase = \"nowhere\"\ntext",
+            "questions.toml:5): PostgreSQL has no database nowhere; correct `database`",
+        ),
         ("FROM calls WHERE", "FROM other WHERE", "questions.toml:16): query ClickHouse: "),
         ("= \"notes\"", "= \"note\"", "questions.toml:23): query Elasticsearch: "),
         ("\"GET ", "\"SETEX ", "questions.toml:29): SETEX is not a read by what COMMAND INFO says"),

@@ -141,7 +141,7 @@ async fn rows(
         return clickhouse::Client::new(stores, names).texts(database, sql).await.map_err(failed);
     }
     let database = database.unwrap_or_else(|| names.database());
-    let mut connection = postgres::connect_once(stores, &database).await?;
+    let mut connection = postgres::connect_once(question, stores, &database).await?;
     let rows = postgres::read(&mut connection, sql).await;
     let closed = connection.close().await;
     let rows = rows.map_err(QueryError::from).map_err(failed)?;

@@ -77,7 +77,7 @@ impl Query {
             statement.pieces.iter().map(piece).collect::<String>()
         };
         let database = question.database.clone().unwrap_or_else(|| names.database());
-        let mut connection = connect_once(stores, &database).await?;
+        let mut connection = connect_once(question, stores, &database).await?;
         let untyped = numbered(&|number| format!("${}", number + 1));
         // As a prepared statement itself: then the server refuses a text of several statements before one of them runs.
         let preparing = sqlx::query(AssertSqlSafe(format!("{PREPARE}{untyped}"))).persistent(false);
@@ -200,8 +200,19 @@ pub(super) async fn read(connection: &mut PgConnection, sql: &str) -> Result<Vec
 }
 
 /// One connection, for what is done before the drive.
-pub(super) async fn connect_once(stores: &Stores, database: &str) -> Result<PgConnection, CustomError> {
-    Ok(connect::postgres_connection_with(stores, database, connect::reading_options(stores, database)).await?)
+pub(super) async fn connect_once(
+    question: &CustomQuestion,
+    stores: &Stores,
+    database: &str,
+) -> Result<PgConnection, CustomError> {
+    let options = connect::reading_options(stores, database);
+    connect::postgres_connection_with(stores, database, options).await.map_err(|error| {
+        if error.lacks_database {
+            CustomError::refused(question, format!("PostgreSQL has no database {database}; correct `database`"))
+        } else {
+            error.into()
+        }
+    })
 }
 
 /// Connections to each database.

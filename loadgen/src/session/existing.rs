@@ -10,7 +10,7 @@ use sluice_schemas::elastic::{Elastic, ElasticError};
 use sluice_schemas::names::{Names, search_index};
 use sluice_schemas::search::index_names;
 use sluice_schemas::stores::Stores;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::Connection as _;
 use tokio::time::timeout;
 
 use crate::question::custom::{CustomQuestion, Source};
@@ -19,8 +19,6 @@ use crate::scenario::Scenario;
 use crate::target::clickhouse::limited;
 use crate::target::elasticsearch::communications;
 
-/// PostgreSQL's code for a database that does not exist.
-const INVALID_CATALOG_NAME: &str = "3D000";
 /// ClickHouse's name of that error, which its messages contain.
 const UNKNOWN_DATABASE: &str = "UNKNOWN_DATABASE";
 /// Elasticsearch's status of a search in an index that does not exist.
@@ -114,18 +112,15 @@ impl Object {
     async fn missing(self, stores: &Stores, names: &Names) -> Option<String> {
         match self {
             Self::Postgres => {
-                let options = connect::postgres_options(stores, &names.database(), Role::Reader);
-                match options.connect().await {
+                match connect::postgres_connection(stores, &names.database(), Role::Reader).await {
                     Ok(connection) => {
                         // Its answer is of no interest.
                         connection.close().await.ok();
                         None
                     }
-                    Err(sqlx::Error::Database(error)) => {
-                        let is_missing = error.code().is_some_and(|code| code == INVALID_CATALOG_NAME);
-                        is_missing.then(|| format!("PostgreSQL has no database {}", names.database()))
+                    Err(error) => {
+                        error.lacks_database.then(|| format!("PostgreSQL has no database {}", names.database()))
                     }
-                    Err(_) => None,
                 }
             }
             Self::Clickhouse => {

@@ -55,6 +55,7 @@ async fn first_reachable(cluster: &'static str, nodes: &[String]) -> Result<Node
         address: "no address".to_owned(),
         cause: "the settings list no node".to_owned(),
         out_of_files: false,
+        lacks_database: false,
     }))
 }
 

@@ -240,6 +240,7 @@ fn unreachable_at(settings: &S3, error: &dyn std::fmt::Display) -> SchemaError {
         address: settings.endpoint.clone(),
         cause: error.to_string(),
         out_of_files: false,
+        lacks_database: false,
     }
     .into()
 }
