@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum, ValueHint};
 use sluice_loadgen::{
     compare::{self, Comparison, Outcome},
@@ -84,6 +84,9 @@ pub(crate) fn read_side(side: &str) -> anyhow::Result<Vec<Report>> {
     let whole = Path::new(side);
     let named = if whole.exists() { vec![side] } else { side.split(',').collect() };
     let mut reports = Vec::new();
+    if named.iter().any(|path| path.is_empty()) {
+        bail!("read \"{side}\": a name in it is empty; write reports or folders separated by commas");
+    }
     for path in named.into_iter().map(Path::new) {
         for run in runs(path)? {
             reports.push(report::read(&run)?);

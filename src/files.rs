@@ -50,7 +50,7 @@ pub(crate) fn write_output(path: &Path, text: &str) -> anyhow::Result<()> {
 /// It holds another report, or can't be read.
 pub(crate) fn check_free(path: &Path, text: &str) -> anyhow::Result<()> {
     let held = match fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
         held => held.with_context(|| format!("write {}: it can't be read, so it may hold a report", path.display()))?,
     };
     if held != text.as_bytes() && report::is_report(&held) {

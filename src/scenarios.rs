@@ -70,7 +70,8 @@ pub(crate) fn check(choice: &Choice, access: Option<Access>) -> anyhow::Result<R
             let read = Scenario::parse_with(text, &format!("{name} (shipped)"), &choice.set, access);
             read.map(|scenario| Chosen { scenario, warning })
         }
-        None if path.exists() => {
+        // A link that leads nowhere is read as well: the system says why it can't be.
+        None if path.exists() || path.is_symlink() => {
             Scenario::read_with(path, &choice.set, access).map(|scenario| Chosen { scenario, warning: None })
         }
         None => bail!("{}", unknown(named)),

@@ -122,13 +122,12 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
             bail!("read {shown}: it is not text in UTF-8; name a TOML file with --config, or leave it out")
         }
         Err(error) => {
-            return Err(error).with_context(|| {
-                if path.exists() {
-                    format!("read {shown}; it must be a text file that this user may read")
-                } else {
-                    format!("read {shown}; name an existing file with --config, or leave it out")
-                }
-            });
+            let advice = if path.exists() {
+                "it must be a text file that this user may read"
+            } else {
+                "name an existing file with --config, or leave it out"
+            };
+            bail!("read {shown}: {error}; {advice}");
         }
     };
     toml::from_str::<Settings>(&text)

@@ -272,7 +272,7 @@ fn a_shipped_scenario_is_found_by_name_from_any_folder() {
     let (code, message) = sluice(folder.path(), &["--port-base", "61000", "verify", "smoke", "--no-up"]);
     assert!(code == 3 && message.contains("write ./smoke to use the file of that name"), "{code}: {message}");
     let (code, message) = sluice(folder.path(), &["--port-base", "61000", "verify", "./smoke", "--no-up"]);
-    assert!(code == 4 && message.contains("read scenario ./smoke: line 1"), "{code}: {message}");
+    assert!(code == 4 && message.contains("read scenario ./smoke:1: "), "{code}: {message}");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 
 /// Characters of a name that are shown where not all columns fit.
 const NAME: usize = 13;
+/// Columns of the widest names: on a wide terminal, numbers stay near their name.
+const WIDEST_NAME: usize = 40;
 
 /// A column of numbers or words.
 pub(super) struct Column {
@@ -62,7 +64,7 @@ pub(super) fn table(names: &'static str, columns: &[Column], rows: Vec<Cells>, w
     let shown: Vec<bool> = columns.iter().map(|column| fits || !column.is_optional).collect();
     let widths: Vec<usize> =
         widths.into_iter().zip(&shown).filter(|(_, shown)| **shown).map(|(width, _)| width).collect();
-    let name = usize::from(width).saturating_sub(widths.iter().map(|width| 1 + width).sum());
+    let name = usize::from(width).saturating_sub(widths.iter().map(|width| 1 + width).sum()).min(WIDEST_NAME);
     let keep = |cells: Cells| {
         let mut cells = cells.into_iter();
         let first = cells.next().map(|line| Line::from(cut(&line.to_string(), name)).style(line.style));

@@ -21,7 +21,8 @@ impl Comparison {
             parts
                 .push(format!("<details><summary>What differs</summary>\n\n{}\n\n</details>", rows(&DIFFERENCES, all)));
         }
-        parts.push(format!("<sub>{}</sub>", escaped(&self.title())));
+        let title = self.title().lines().map(escaped).collect::<Vec<_>>().join("<br>");
+        parts.push(format!("<sub>{title}</sub>"));
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n") + "\n"
     }

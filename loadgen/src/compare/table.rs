@@ -52,8 +52,12 @@ impl Comparison {
         let margin = format!("{:.0} %", self.margin * 100.0);
         match self.outcome {
             Outcome::NoWorse => format!("NO WORSE: no judged quantity is higher by {margin} or more"),
-            Outcome::Worse if self.failures.is_empty() => format!("WORSE: {}", of(Change::Worse)),
-            Outcome::Worse => "WORSE: something failed that did not fail before".to_owned(),
+            Outcome::Worse => {
+                let failed =
+                    (!self.failures.is_empty()).then(|| "something failed that did not fail before".to_owned());
+                let worse = Some(of(Change::Worse)).filter(|worse| !worse.is_empty());
+                format!("WORSE: {}", failed.into_iter().chain(worse).collect::<Vec<_>>().join("; "))
+            }
             Outcome::Undecided => {
                 let undecided = of(Change::Undecided);
                 let listed = if undecided.is_empty() { "the runs".to_owned() } else { undecided };

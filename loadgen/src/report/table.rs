@@ -16,7 +16,7 @@ use crate::{
     account::{Account, Ledger, Origin},
     measure::Measurements,
     scenario::{Scenario, brief_duration, exact_duration},
-    verdict::{Availability, Judged, Proportion, Subject},
+    verdict::{Availability, Judged, Overall, Proportion, Subject},
 };
 
 impl Report {
@@ -44,7 +44,9 @@ fn render(report: &Report) -> String {
     ];
     parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", fit(&ledgers(account), 3))));
     parts.push(generator(&report.generator));
-    parts.push(reasons(findings).join("\n"));
+    let proves_nothing = report.verdict == Overall::Invalid;
+    let note = if proves_nothing { "The run is INVALID, so what follows says nothing about the stores.\n" } else { "" };
+    parts.push(format!("{note}{}", reasons(findings).join("\n")));
     parts.push(ending(report));
     fit_text(&parts.join("\n\n"))
 }

@@ -101,12 +101,13 @@ fn fail(report: &Report) -> String {
     let verdicts: Vec<Verdict> = slos.chain(findings.availability.iter().map(|one| one.test.verdict)).collect();
     let missed = verdicts.iter().filter(|verdict| **verdict == Verdict::Fail).count();
     let verb = if missed == 1 { "is" } else { "are" };
-    let wrong: u64 = report.questions.iter().map(|one| one.counts.wrong).sum();
+    // What no SLO judges is among the failures.
+    let wrong = findings.slos.iter().any(|one| one.counts.wrong > 0);
     let failures = findings.failures.len() as u64;
     let why = [
         (missed > 0).then(|| format!("{missed} of {} {verb} missed", counted(verdicts.len() as u64, "objective"))),
-        (wrong > 0).then(|| counted(wrong, "wrong answer")),
-        (failures > 0).then(|| counted(failures, if missed > 0 || wrong > 0 { "other failure" } else { "failure" })),
+        wrong.then(|| "answers are wrong".to_owned()),
+        (failures > 0).then(|| counted(failures, if missed > 0 || wrong { "other failure" } else { "failure" })),
     ];
     format!("FAIL: {}", why.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }

@@ -22,8 +22,9 @@ pub(super) fn name(at: &Text, key: &str, source: &Source) -> Result<String, Scen
     if is_name(name) {
         return Ok(name.clone());
     }
-    let message =
-        format!("\"{name}\" can't name files; use 1 to {MAX_NAME} lowercase letters, digits, hyphens or underscores");
+    let message = format!(
+        "\"{name}\" is no such name, since it also names files; use 1 to {MAX_NAME} lowercase letters, digits, hyphens or underscores"
+    );
     Err(source.wrong(at, key, message))
 }
 

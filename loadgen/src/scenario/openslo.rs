@@ -148,7 +148,10 @@ impl File<'_> {
             }
             (Some((line, share)), None) => (line, share * 100.0),
             (None, Some(percent)) => percent,
-            _ => return Err((objective.line, "it needs either `target` or `targetPercent`".to_owned())),
+            (Some((line, _)), Some(_)) => {
+                return Err((line, "it has both `target` and `targetPercent`; remove one of them".to_owned()));
+            }
+            (None, None) => return Err((objective.line, "it needs either `target` or `targetPercent`".to_owned())),
         };
         // A float that is nearly a percentage, such as 99.9 from 0.999, is that percentage.
         let percent = format!("{} %", (percent * 1e6).round() / 1e6);
@@ -183,8 +186,9 @@ impl File<'_> {
         let (unit_line, unit) = measured.required_text("unit")?;
         let one = units::duration(&format!("1 {unit}"))
             .map_err(|_| (unit_line, format!("`unit`: unknown unit \"{unit}\"; use ms or s")))?;
-        let limit = Duration::try_from_secs_f64(one.as_secs_f64() * value)
-            .map_err(|_| (line, format!("`value`: {value} is out of range; write a number above 0")))?;
+        let limit = Duration::try_from_secs_f64(one.as_secs_f64() * value).map_err(|_| {
+            (line, format!("`value`: {value:?} is out of range; write the limit of a latency, such as 250"))
+        })?;
         Ok(self.text(line, humantime::format_duration(limit).to_string()))
     }
 

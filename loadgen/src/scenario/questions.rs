@@ -59,7 +59,7 @@ fn question(at: &Text, raw: &raw::OwnQuestion, source: &Source) -> Option<Custom
     };
     // All of them are checked before the first one with a mistake ends it.
     let parameters: Vec<Option<(String, custom::Source)>> = raw.parameters.iter().map(parameter).collect();
-    let expected = source.keep(expected(raw.expect.as_ref(), &key("expect.rows"), source));
+    let expected = source.keep(expected(raw.expect.as_ref(), &key("expect"), source));
     let fit = source.keep_all(parameters_fit(raw, statement.as_ref(), &key, source));
     let (name, store, index, expected) = (name?, store?, index?, expected?);
     statement.and(belongs).and(fit)?;
@@ -93,7 +93,7 @@ fn parameters_fit(
     source: &Source,
 ) -> Vec<ScenarioError> {
     let in_text = statement.map(Statement::parameters).unwrap_or_default();
-    let value = raw.expect.as_ref().and_then(|expect| expect.value.as_ref());
+    let value = raw.expect.as_ref().and_then(|expect| expect.as_ref().value.as_ref());
     let expected = Expected { rows: None, value: value.map(|at| at.as_ref().clone()) };
     let in_value = value.zip(expected.parameter());
     let uses = in_text.iter().map(|name| (&raw.text, "text", *name));
@@ -125,13 +125,15 @@ fn belong(raw: &raw::OwnQuestion, store: Store, key: &impl Fn(&str) -> String, s
     let foreign = keys.into_iter().filter_map(|(name, at, of)| Some((name, at?)).filter(|_| !of.contains(&store)));
     let message = format!("a question to {} has none; remove it", store.as_str());
     let foreign = foreign.map(|(name, at)| source.wrong(at, &key(name), &message));
+    let database = raw.database.as_ref().filter(|at| at.as_ref().is_empty());
+    let database = database.map(|at| source.wrong(at, &key("database"), "it is empty; name one, or remove it"));
     let lacks_index = store == Store::Elasticsearch && raw.index.is_none();
     let index = lacks_index.then(|| {
         let message =
             "a question to Elasticsearch needs an index; write index = \"NAME\", or a pattern such as \"logs-*\"";
         source.wrong(&raw.store, &key("index"), message)
     });
-    foreign.chain(index).collect()
+    foreign.chain(database).chain(index).collect()
 }
 
 /// An index pattern that can't be mistaken for another endpoint.
@@ -222,8 +224,12 @@ fn source_store<T>(
     }
 }
 
-fn expected(raw: Option<&raw::Expect>, key: &str, source: &Source) -> Result<Expected, ScenarioError> {
-    let Some(raw) = raw else { return Ok(Expected::default()) };
+fn expected(at: Option<&toml::Spanned<raw::Expect>>, key: &str, source: &Source) -> Result<Expected, ScenarioError> {
+    let Some(at) = at else { return Ok(Expected::default()) };
+    let raw = at.as_ref();
+    if let (None, None) = (&raw.rows, &raw.value) {
+        return Err(source.wrong(at, key, "it expects nothing; write `rows` or `value`, or remove it"));
+    }
     let rows = |text: &str| {
         let (number, rows): (_, fn(u64) -> Rows) = match text.strip_prefix("at least ") {
             Some(number) => (number, Rows::AtLeast),
@@ -241,7 +247,7 @@ fn expected(raw: Option<&raw::Expect>, key: &str, source: &Source) -> Result<Exp
             })
     };
     Ok(Expected {
-        rows: raw.rows.as_ref().map(|at| source.unit(at, key, rows)).transpose()?,
+        rows: raw.rows.as_ref().map(|at| source.unit(at, &format!("{key}.rows"), rows)).transpose()?,
         value: raw.value.as_ref().map(|at| at.as_ref().clone()),
     })
 }

@@ -97,7 +97,8 @@ pub(super) struct OwnQuestion {
     #[schemars(with = "BTreeMap<String, ValueSource>")]
     pub parameters: BTreeMap<Text, Spanned<ValueSource>>,
     /// The right answer; without it, every answer is right.
-    pub expect: Option<Expect>,
+    #[schemars(with = "Option<Expect>")]
+    pub expect: Option<Spanned<Expect>>,
 }
 
 /// Where the values of a parameter come from: one of `values`, `csv`, `query` and `table`.

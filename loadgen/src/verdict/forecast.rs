@@ -36,7 +36,7 @@ impl Behavior {
 
     /// What it is based on, in a word.
     pub fn basis(&self) -> &'static str {
-        if self.is_measured { "measured" } else { "assumed" }
+        if self.is_measured { "estimated from the last run" } else { "assumed" }
     }
 
     /// A quarter of the allowed exceedances, and two samples that count as one.

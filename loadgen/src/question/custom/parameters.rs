@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::files;
+use crate::number::counted;
 use crate::question::Store;
 
 /// Maximum number of values of a parameter.
@@ -129,8 +130,10 @@ fn broken_csv(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Io(error) => files::why_unreadable(error),
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => format!(
-            "{}it has {len} values, but the first line names {expected_len} columns; quote a value that contains a comma",
-            at(pos.as_ref())
+            "{}it has {}, but the first line names {}; quote a value that contains a comma, and close each quote",
+            at(pos.as_ref()),
+            counted(*len, "value"),
+            counted(*expected_len, "column")
         ),
         csv::ErrorKind::Utf8 { pos, .. } => format!("{}it is not text in UTF-8; save it as such", at(pos.as_ref())),
         _ => format!("it is not CSV: {error}"),
@@ -151,7 +154,7 @@ mod tests {
         std::fs::write(&file, "id,name\n").unwrap();
         assert!(read_csv(&file, "id").unwrap_err().starts_with("it has no rows"));
         std::fs::write(&file, "id,name\n1\n").unwrap();
-        insta::assert_snapshot!(read_csv(&file, "id").unwrap_err(), @"line 2: it has 1 values, but the first line names 2 columns; quote a value that contains a comma");
+        insta::assert_snapshot!(read_csv(&file, "id").unwrap_err(), @"line 2: it has 1 value, but the first line names 2 columns; quote a value that contains a comma, and close each quote");
         std::fs::write(&file, b"id,name\n1,J\xf6rg\n").unwrap();
         insta::assert_snapshot!(read_csv(&file, "id").unwrap_err(), @"line 2: it is not text in UTF-8; save it as such");
         std::fs::write(&file, "id,id\n1,2\n").unwrap();

@@ -32,6 +32,9 @@ pub enum StatementError {
         /// What to write.
         advice: &'static str,
     },
+    /// The text chooses how ClickHouse writes its answer.
+    #[error("FORMAT is not for a question, which chooses the format of its answer; remove it")]
+    HasFormat,
     /// The text has several statements.
     #[error("it has more than one statement; write one question for each")]
     Several,
@@ -210,8 +213,9 @@ fn sql(text: &str, starts: &[&str], advice: &'static str, is_postgres: bool) -> 
     if !starts.contains(&first.as_str()) {
         return Err(StatementError::Writes { word: first.clone(), advice });
     }
-    let is_write = |word: &&String| WRITE_WORDS.contains(&word.as_str()) || (!is_postgres && *word == FORMAT);
+    let is_write = |word: &&String| WRITE_WORDS.contains(&word.as_str());
     match words.iter().find(is_write) {
+        None if !is_postgres && words.iter().any(|word| word == FORMAT) => Err(StatementError::HasFormat),
         Some(word) => Err(StatementError::Writes { word: word.clone(), advice: NAME }),
         None => Ok(Statement { pieces: pieces.0 }),
     }
