@@ -61,7 +61,13 @@ impl ConnectError {
             refused.and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == INVALID_CATALOG_NAME);
         // The client's own text adds the line of the server's source code.
         let cause = refused.map_or_else(|| error.to_string(), |refused| refused.message().to_owned());
-        Self { store, section, address, cause, out_of_files: ran_out_of_files(error), lacks_database }
+        let out_of_files = ran_out_of_files(error);
+        Self { out_of_files, lacks_database, ..Self::because(store, section, address, cause) }
+    }
+
+    /// The error of a store that is at fault itself, in the words of its client.
+    pub(crate) fn because(store: &'static str, section: &'static str, address: String, cause: String) -> Self {
+        Self { store, section, address, cause, out_of_files: false, lacks_database: false }
     }
 }
 

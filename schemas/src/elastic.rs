@@ -223,14 +223,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn unreachable(address: &str, error: &(dyn std::error::Error + 'static)) -> ConnectError {
     let (cause, out_of_files) = (chain(error), ran_out_of_files(error));
     let address = address.trim_end_matches('/').to_owned();
-    ConnectError {
-        store: "Elasticsearch",
-        section: "elasticsearch",
-        address,
-        cause,
-        out_of_files,
-        lacks_database: false,
-    }
+    ConnectError { out_of_files, ..ConnectError::because("Elasticsearch", "elasticsearch", address, cause) }
 }
 
 #[cfg(test)]

@@ -49,13 +49,8 @@ async fn first_reachable(cluster: &'static str, nodes: &[String]) -> Result<Node
             Err(error) => failure = Some(error),
         }
     }
-    Err(failure.unwrap_or_else(|| ConnectError {
-        store: cluster,
-        section: "redis",
-        address: "no address".to_owned(),
-        cause: "the settings list no node".to_owned(),
-        out_of_files: false,
-        lacks_database: false,
+    Err(failure.unwrap_or_else(|| {
+        ConnectError::because(cluster, "redis", "no address".to_owned(), "the settings list no node".to_owned())
     }))
 }
 

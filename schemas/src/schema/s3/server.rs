@@ -234,15 +234,7 @@ fn versions(listed: &str) -> Vec<(String, String)> {
 }
 
 fn unreachable_at(settings: &S3, error: &dyn std::fmt::Display) -> SchemaError {
-    ConnectError {
-        store: "S3",
-        section: "s3",
-        address: settings.endpoint.clone(),
-        cause: error.to_string(),
-        out_of_files: false,
-        lacks_database: false,
-    }
-    .into()
+    ConnectError::because("S3", "s3", settings.endpoint.clone(), error.to_string()).into()
 }
 
 #[cfg(test)]
