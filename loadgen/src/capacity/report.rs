@@ -60,8 +60,9 @@ impl SearchReport {
         let confirmed = steps.iter().rev().find(|step| step.hold == Hold::Confirm && step.outcome == Outcome::Passed);
         let confirmed = confirmed.filter(|_| found.passed().is_some());
         let decisive = decisive(&found, &steps);
-        // Where nothing could be decided, nothing gave way.
-        let judged = decisive.filter(|_| !matches!(found, Found::TooFewSamples { .. }));
+        // Where nothing could be decided, nothing gave way, and no law was seen.
+        let is_judged = !matches!(found, Found::TooFewSamples { .. });
+        let judged = decisive.filter(|_| is_judged);
         // Only the store's own answers follow the law: a step of a generator that gave way does not.
         let points: Vec<Point> = steps
             .iter()
@@ -75,7 +76,7 @@ impl SearchReport {
             missed: judged.map(|step| step.slos.clone()).unwrap_or_default(),
             reasons: decisive.map(|step| step.reasons.clone()).unwrap_or_default(),
             gave_way: judged.map(|step| step.observed.pressures()).unwrap_or_default(),
-            scaling: Scaling::fit(&points).filter(|_| subject != Subject::Writes),
+            scaling: Scaling::fit(&points).filter(|_| is_judged && subject != Subject::Writes),
             steps,
         }
     }

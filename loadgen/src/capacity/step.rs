@@ -14,7 +14,6 @@ use super::scaling::Point;
 use super::search::{Hold, Outcome};
 use super::subject::{LENGTHENED, Subject};
 use crate::account::Settled;
-use crate::binomial::min_samples;
 use crate::drive::Driven;
 use crate::load::LoadError;
 use crate::measure::DurationHistogram;
@@ -248,10 +247,10 @@ fn step(
 
 /// Whether nothing exceeded an SLO's limit, and the samples are too few to show that nothing does.
 fn has_too_few_samples(judged: &Judged) -> bool {
-    let needed = min_samples(judged.test.allowed, judged.slo.alpha) as f64;
-    judged.test.verdict == Verdict::Inconclusive
+    let test = &judged.test;
+    test.verdict == Verdict::Inconclusive
         && judged.counts.exceedances == 0
-        && judged.test.effective.samples < needed
+        && test.has_too_few_samples(judged.slo.alpha)
 }
 
 /// The verdict on an SLO that keeps a step from passing.

@@ -96,7 +96,7 @@ pub(super) fn sentences(report: &CapacityReport, search: &SearchReport) -> Vec<S
     if is_judged && !search.reasons.is_empty() && search.gave_way.is_empty() {
         lines.push("  no resource was exhausted by what the stores and the machine report".to_owned());
     }
-    if let Some(scaling) = search.scaling.as_ref().filter(|_| is_judged) {
+    if let Some(scaling) = &search.scaling {
         lines.push(format!("  {}", law(scaling)));
     }
     if let Some(growth) = report.growth {

@@ -34,7 +34,7 @@ impl Behavior {
         Self { share, correlation: (samples as f64 / effective.max(1.0)).max(1.0), is_measured: true }
     }
 
-    /// What it is based on, in a word.
+    /// What it is based on, in a few words.
     pub fn basis(&self) -> &'static str {
         if self.is_measured { "estimated from the last run" } else { "assumed" }
     }

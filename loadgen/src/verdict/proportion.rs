@@ -56,6 +56,11 @@ impl Proportion {
         test
     }
 
+    /// Whether the effective sample is so small that not even one without a bad sample passes at that alpha.
+    pub(crate) fn has_too_few_samples(&self, alpha: f64) -> bool {
+        self.effective.samples < binomial::min_samples(self.allowed, alpha) as f64
+    }
+
     /// Tests every window of that length: PASS if each passes, FAIL if one fails with the correction for their number
     /// (Bonferroni). Shows the worst window.
     pub(super) fn test_windows(blocks: &Blocks, window: Duration, hypothesis: Hypothesis, bad: Bad) -> Self {

@@ -74,7 +74,7 @@ fn undecided(test: &Proportion, (blocks, period): (&Blocks, &str), hypothesis: H
         let [stall, needed] = [exact_duration(stall), brief_duration(stall * needed as u32)];
         return format!("{seen_first}a PASS that excludes {} of {stall} needs a {period} of {needed}", bad.period());
     }
-    if effective < needed as f64 {
+    if test.has_too_few_samples(alpha) {
         let longer = more_time(drive, needed as f64 / effective).filter(|_| blocks.exceedances() == 0);
         let longer = longer.map_or_else(
             || " without one".to_owned(),
