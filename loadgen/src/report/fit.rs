@@ -14,6 +14,8 @@ const WORD: usize = 24;
 const GAP: usize = 2;
 /// The room for columns with their gaps: after the last one is none.
 const ROOM: usize = WIDTH as usize + 1;
+/// Column before which the label of an indented line ends.
+const LABEL_ENDS: usize = 20;
 /// Units that stay with their number.
 const UNITS: [&str; 5] = ["%", "ms", "s", "min", "h"];
 /// A blank at which no line breaks.
@@ -103,7 +105,7 @@ fn wrap_line(line: &str, width: usize) -> String {
 fn indent(line: &str) -> usize {
     let own = line.len() - line.trim_start().len();
     let after_label = line[own..].find("  ").map(|at| line.len() - line[own + at..].trim_start().len());
-    match after_label.filter(|&at| own > 0 && at < usize::from(WIDTH) / 4) {
+    match after_label.filter(|&at| own > 0 && at < LABEL_ENDS) {
         Some(at) => at,
         None if own > 0 => own,
         None => 2,

@@ -23,7 +23,7 @@ pub(super) fn name(at: &Text, key: &str, source: &Source) -> Result<String, Scen
         return Ok(name.clone());
     }
     let message = format!(
-        "\"{name}\" is no such name, since it also names files; use 1 to {MAX_NAME} lowercase letters, digits, hyphens or underscores"
+        "\"{name}\" is not a valid name; use 1 to {MAX_NAME} lowercase letters, digits, hyphens or underscores"
     );
     Err(source.wrong(at, key, message))
 }

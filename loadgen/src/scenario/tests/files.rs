@@ -94,7 +94,7 @@ fn the_name_of_a_further_objective_is_no_mistake_that_nobody_wrote() {
         ]
         .join("\n"),
         @r#"
-        `slo.name`: "Two Words" is no such name, since it also names files; use 1 to 40 lowercase letters, digits, hyphens or underscores
+        `slo.name`: "Two Words" is not a valid name; use 1 to 40 lowercase letters, digits, hyphens or underscores
         `slo.name`: "sssssssssssssssssssssssssssssssssssssss" is too long, since its further objectives in `also` are named "sssssssssssssssssssssssssssssssssssssss-2" and so on; use at most 38 characters
         `slo.name`: duplicate SLO "twice"; give each SLO a name of its own
         `slo.name`: duplicate SLO "twice-2", as a further objective in `also` is named; give one of the two SLOs another name
@@ -202,7 +202,7 @@ fn what_is_written_twice_is_named() {
 fn control_characters_of_a_file_are_escaped_in_errors() {
     let text = edited("name = \"smoke\"", "name = \"smo\\nke\\u001b[1m\"");
     let error = Scenario::parse(&text, "bad.toml").unwrap_err().message;
-    assert!(error.starts_with(r#"`name`: "smo\nke\u{1b}[1m" is no such name"#), "{error}");
+    assert!(error.starts_with(r#"`name`: "smo\nke\u{1b}[1m" is not a valid name"#), "{error}");
 }
 
 /// Writes files into a folder and reads the first one.
