@@ -1,5 +1,5 @@
 //! Measures the cost of a record between decoding and INSERT, in time and allocations: batches, the ledger and the intent. Run
-//! with `cargo bench --bench batch`.
+//! with `cargo bench --bench batch`. It decodes nothing and starts no store.
 
 #[path = "support/counting_allocator.rs"]
 mod counting_allocator;

@@ -1,5 +1,5 @@
 //! Measures how fast records are computed from the seed, on one thread: events and interactions by the record, and texts by
-//! the byte. Run with `cargo bench --bench population`.
+//! the byte. Run with `cargo bench --bench population`. It writes no record and starts no store.
 
 use std::hint::black_box;
 

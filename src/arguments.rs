@@ -1,4 +1,5 @@
 //! Parsers of arguments. An error says what to write. The parsers accept what the types' own parsers accept, within limits.
+//! They never compare a value with the settings.
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! `sluice completions SHELL`: prints the completion script.
+//! `sluice completions SHELL`: prints the completion script. It installs nothing.
 
 use clap::Command;
 use clap_complete::Shell;

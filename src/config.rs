@@ -1,4 +1,5 @@
-//! `sluice config check`: reads and checks the settings as every verb does, and prints them with secrets hidden.
+//! `sluice config check`: reads and checks the settings as every verb does, and prints them with secrets hidden. It
+//! connects to no store.
 
 use anyhow::Context;
 use clap::Subcommand;

@@ -1,5 +1,5 @@
 //! The metrics of a run, served to Prometheus and pushed to an OpenTelemetry collector if that is asked for. What they
-//! contain is loadgen's.
+//! contain is loadgen's. It opens nothing that is not asked for.
 
 use std::{net::SocketAddr, sync::Arc};
 

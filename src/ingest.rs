@@ -1,5 +1,6 @@
 //! `sluice ingest`: runs an ingest worker until SIGTERM or Ctrl-C, upon which it drains and exits; and the operator's
 //! verbs: `status | pause | resume | breaker reset` talk to running workers, `offsets | rebuild | audit` to the stores.
+//! Nothing is consumed or written here: the `sluice-ingest` crate does the work.
 
 mod audit;
 mod offsets;

@@ -1,4 +1,5 @@
-//! `sluice logs STORE`: the end of a store's log, and what is appended to it.
+//! `sluice logs STORE`: the end of a store's log, and what is appended to it. It reads the local stack's files, and no
+//! other server's.
 
 use anyhow::{Context, anyhow};
 use clap::Args;

@@ -2,7 +2,8 @@
 //! others are kept for reuse.
 //! By default, glibc raises its thresholds with every large block that is freed, up to 32 MiB for blocks and 64 MiB for
 //! the free memory that an arena keeps. A threshold below librdkafka's buffer size costs a third of a worker's CPU
-//! time, since the kernel zeroes fresh memory page by page.
+//! time, since the kernel zeroes fresh memory page by page. This module never replaces the allocator, and does nothing
+//! without glibc.
 
 #![expect(
     unsafe_code,

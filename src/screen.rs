@@ -1,5 +1,6 @@
 //! Output: results go to standard output, progress and notes to standard error.
-//! A closed pipe (`sluice status | head -1`) is not an error; a full disk that output is redirected to is.
+//! A closed pipe (`sluice status | head -1`) is not an error; a full disk that output is redirected to is. It never
+//! renders a result.
 //!
 //! - `cover`: takes over the whole terminal for a view, and gives it back
 

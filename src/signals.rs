@@ -1,5 +1,5 @@
 //! Ctrl-C, SIGTERM and the end of the terminal as a cancellation: the first requests a graceful shutdown, the second exits at
-//! once.
+//! once. It stops no other process.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;

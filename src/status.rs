@@ -1,4 +1,4 @@
-//! `sluice status`: state, ports, processes and memory of each service.
+//! `sluice status`: state, ports, processes and memory of each service. It starts and stops nothing.
 
 use anyhow::Context;
 use sluice_stack::{Layout, State};

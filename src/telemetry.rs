@@ -1,4 +1,4 @@
-//! Structured logs on standard error, filtered by `--log` or `SLUICE_LOG`.
+//! Structured logs on standard error, filtered by `--log` or `SLUICE_LOG`. It writes no file.
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,4 @@
-//! `sluice up`: starts the services of the local stack that are not running.
+//! `sluice up`: starts the services of the local stack that are not running. It never restarts one that runs.
 
 use std::time::Duration;
 

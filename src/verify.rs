@@ -1,4 +1,5 @@
-//! `sluice verify`: a trial of a scenario against its own ingest worker, judged. The exit code is the verdict.
+//! `sluice verify`: a trial of a scenario, judged: against its own ingest worker, or with `--read-only` of the stores as they are. The
+//! exit code is the verdict. It decides none itself; loadgen does.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The stores of the bench, what they hold, and what is asked of them.
+//! The stores of the bench, what they hold, and what is asked of them. It runs no load generator.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! memtier_benchmark, which sends at a rate for each connection and counts the latency of a request from when it was sent.
+//! memtier_benchmark, which sends at a rate for each connection and counts the latency of a request from when it was sent. This
+//! module reads its result and measures no latency itself.
 
 use std::process::Command;
 

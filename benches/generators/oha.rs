@@ -1,4 +1,5 @@
-//! oha, which sends HTTP requests at a rate and corrects latencies for the time at which each was due.
+//! oha, which sends HTTP requests at a rate and corrects latencies for the time at which each was due. This module
+//! reads the percentiles from its output and computes none.
 
 use std::process::Command;
 

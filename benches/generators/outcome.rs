@@ -1,4 +1,4 @@
-//! What one run of a program says, and what it cost.
+//! What one run of a program says, and what it cost. It never interprets the output of a program.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

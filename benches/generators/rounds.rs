@@ -1,4 +1,4 @@
-//! All runs in turn, each round starting with another program, and the table of what they say.
+//! All runs in turn, each round starting with another program, and the table of what they say. It ranks no program.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Sluice, which asks a question of a scenario's own and counts its latency from the time at which it was due.
+//! Sluice, which asks a question of a scenario's own and counts its latency from the time at which it was due. The run
+//! is read-only and never starts a worker.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! A program in a separate process: its output goes to a file, it can be asked to finish, and it is killed when dropped.
+//! A program in a separate process: its output goes to a file, it can be asked to finish, and it is killed when dropped. A
+//! program is never restarted.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

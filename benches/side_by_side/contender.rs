@@ -1,4 +1,5 @@
-//! The programs that are compared, and how each is started on one table with one consumer group.
+//! The programs that are compared, and how each is started on one table with one consumer group. It neither waits for
+//! rows nor verifies them.
 
 pub(crate) mod consume;
 mod engine;

@@ -1,6 +1,6 @@
 //! Measures how one tenant affects the latency of the others, from producing a record to its row. Four phases: all tenants send
 //! equally much; one sends a hundred times as much; it sends only poison; it sends more than the machine can process. Latencies
-//! are measured with the server's clock: ClickHouse stamps a row when it receives it.
+//! are measured with the server's clock: ClickHouse stamps a row when it receives it. It sets no limit for a latency.
 
 use std::time::{Duration, Instant};
 

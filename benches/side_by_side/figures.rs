@@ -1,4 +1,5 @@
-//! Figures of the reports: a median with its spread, numbers as text, and the result files.
+//! Figures of the reports: a median with its spread, numbers as text, and the result files. It never tests whether a
+//! difference is significant.
 
 use std::path::Path;
 

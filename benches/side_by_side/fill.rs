@@ -1,5 +1,5 @@
 //! Fills the topic once, and the table `reference` through ClickHouse's own JSON reader, which no program under test uses: every
-//! other table must have the same contents.
+//! other table must have the same contents. A topic with other records is emptied first, never appended to.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Records when a consumer group has assigned its partitions. It polls the broker, so that the time is comparable for every
-//! program.
+//! program. It never joins the group.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

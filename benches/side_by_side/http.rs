@@ -1,4 +1,4 @@
-//! One INSERT over HTTP, acknowledged by ClickHouse itself.
+//! One INSERT over HTTP, acknowledged by ClickHouse itself. It never retries, and uses no proxy.
 
 use std::sync::OnceLock;
 

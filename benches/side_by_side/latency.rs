@@ -1,5 +1,5 @@
 //! Measures the latency of each record from its producer until it is visible in ClickHouse, at a low rate. The table is polled
-//! every few milliseconds.
+//! every few milliseconds. It measures no throughput.
 
 use std::time::{Duration, Instant};
 

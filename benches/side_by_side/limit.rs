@@ -1,5 +1,6 @@
 //! A memory limit for a process: a cgroup if systemd can create one, otherwise the kernel's limit on private writable memory,
-//! otherwise no limit, so that only the peak is reported.
+//! otherwise no limit, so that only the peak is reported. It never limits a process that already runs: it returns the words to
+//! put before a command.
 
 use std::process::Stdio;
 

@@ -1,5 +1,5 @@
 //! A producer that sends records at a steady rate, and a worker that consumes them. Open loop: overdue records are sent at
-//! once.
+//! once. The producer never waits for the worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! The machine on which the figures were measured, and the versions of the programs.
+//! The machine on which the figures were measured, and the versions of the programs. It never checks that the machine
+//! is idle.
 
 use anyhow::Context;
 use serde::Serialize;

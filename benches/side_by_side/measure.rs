@@ -1,4 +1,5 @@
-//! Measures one program in one trial: the time from its start until the last row is visible, and its cost.
+//! Measures one program in one trial: the time from its start until the last row is visible, and its cost. It never repeats a
+//! trial.
 //!
 //! The last batches of a topic are not full and wait for their timer, which must not affect the measured speed. A program that
 //! has been idle for three seconds is therefore asked to finish, and that idle time is not counted.

@@ -1,4 +1,5 @@
-//! Measures the resident memory of `sluice ingest` while it works off a backlog, with a ClickHouse outage in the middle.
+//! Measures the resident memory of `sluice ingest` while it works off a backlog, with a ClickHouse outage in the middle. It
+//! reports the peak and sets no bound for it.
 
 use std::time::{Duration, Instant};
 

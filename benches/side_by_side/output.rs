@@ -1,4 +1,4 @@
-//! Output of the bench: results on standard output, progress on standard error.
+//! Output of the bench: results on standard output, progress on standard error. It writes no file.
 
 use std::sync::OnceLock;
 use std::time::Instant;

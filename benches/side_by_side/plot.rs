@@ -1,4 +1,5 @@
-//! Two kinds of chart as self-contained SVG: bars with their spread, and lines over time.
+//! Two kinds of chart as self-contained SVG: bars with their spread, and lines over time. It returns text and never
+//! writes a file.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! CPU time and memory of processes, read from `/proc`.
+//! CPU time and memory of processes, read from `/proc`. It never signals a process.
 
 use std::fs;
 use std::time::Duration;

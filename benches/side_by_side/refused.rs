@@ -1,5 +1,6 @@
 //! Measures the cost of rows that only ClickHouse refuses: the same topic lands in tables whose CHECK constraints refuse none of
-//! its records, one in a hundred or one in ten, evenly spread; each share runs once per round.
+//! its records, one in a hundred or one in ten, evenly spread; each share runs once per round. Sluice is the only program that
+//! it measures.
 //!
 //! After each run, the table must hold every other record once, and the dead-letter topic one letter per refused record.
 

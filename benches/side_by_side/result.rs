@@ -1,4 +1,4 @@
-//! The results of a speed run: medians and spread as a table, as JSON and as a chart.
+//! The results of a speed run: medians and spread as a table, as JSON and as a chart. It runs no program.
 
 use std::path::Path;
 

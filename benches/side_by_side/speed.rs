@@ -1,4 +1,5 @@
-//! Measures the speed of every program over several rounds; each program runs once per round.
+//! Measures the speed of every program over several rounds; each program runs once per round. No two programs run at
+//! the same time.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! Measures whether a worker keeps up with a steady rate: every second, it counts the records that are not visible yet.
+//! The rate is given: it never searches for the highest one.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! The stores of the bench: its own stack, a namespace in it, and a table for each run. The stack stops after the
-//! bench has exited.
+//! bench has exited. This module never produces a record.
 
 use std::path::PathBuf;
 use std::time::Duration;

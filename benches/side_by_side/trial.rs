@@ -1,4 +1,5 @@
-//! One trial: the table and consumer group of a program, the expected rows, and the measured cost.
+//! One trial: the table and consumer group of a program, the expected rows, and the measured cost. It never starts the
+//! program.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! The system allocator with a counter, for benches that report allocations. Each bench includes this file as a module.
+//! It counts allocations, not bytes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! The ClickHouse store: everything that depends on its HTTP interface, error codes and SQL.
+//! The ClickHouse store: everything that depends on its HTTP interface, error codes and SQL. It never decides when a
+//! batch is written or how often it is retried.
 //!
 //! # Layout
 //! - [`client`], with [`response`], [`servers`] and [`settings`]: one request and its response

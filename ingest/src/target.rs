@@ -1,4 +1,4 @@
-//! A topic and the table for its rows.
+//! A topic and the table for its rows. It never checks that either exists.
 
 use std::sync::Arc;
 

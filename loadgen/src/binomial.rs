@@ -1,4 +1,5 @@
-//! The exact binomial test of a proportion. `docs/verdict.md` has the sources.
+//! The exact binomial test of a proportion. `docs/verdict.md` has the sources. The test never checks that samples are
+//! independent.
 //!
 //! "p95 <= T" is "at most 5 % of answers exceed T". With n samples and x exceedances, PASS means that at most
 //! x exceedances would be unlikely (probability <= alpha) if the store missed its limit, FAIL that at least x would be

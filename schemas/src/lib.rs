@@ -1,4 +1,5 @@
-//! The stores and topics of the platform: their schemas, the records in them, and how to connect.
+//! The stores and topics of the platform: their schemas, the records in them, and how to connect. It generates no data
+//! and ingests none.
 //!
 //! # Layout, bottom up
 //! A module imports only from those above it.

@@ -1,6 +1,6 @@
 //! One `apply` at a time in a namespace. If PostgreSQL is among the chosen stores, the lock is an advisory lock there
 //! and holds across machines; otherwise it is a locked file and holds on this machine. A dying process releases its
-//! lock.
+//! lock. Acquiring never waits longer than a minute.
 
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! `sluice ingest offsets show | set | skip | accept`: decisions about the group's offsets that only an operator can
-//! make.
+//! make. It never stops a worker.
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};

@@ -1,4 +1,4 @@
-//! Names of topics, with and without the namespace in effect.
+//! Names of topics, with and without the namespace in effect. It never checks that a topic exists.
 
 use crate::{settings::Settings, table};
 

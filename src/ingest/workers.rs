@@ -1,4 +1,5 @@
-//! `sluice ingest status | pause | resume | breaker reset`: requests to running workers over HTTP.
+//! `sluice ingest status | pause | resume | breaker reset`: requests to running workers over HTTP. They never access a
+//! store.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The whole terminal as a canvas for a view. It gives the terminal back when it is dropped.
+//! The whole terminal as a canvas for a view. It gives the terminal back when it is dropped. It draws nothing of its
+//! own.
 
 use std::io::{self, Stderr};
 

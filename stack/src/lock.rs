@@ -1,5 +1,6 @@
 //! Locks between processes: one `up` or `down` at a time, one download of a program at a time, and leases.
-//! Each is an flock on a file, which the kernel releases when its holder exits for any reason.
+//! Each is an flock on a file, which the kernel releases when its holder exits for any reason. A lock that another
+//! process holds is never broken.
 
 use std::{
     fs::{File, OpenOptions},

@@ -1,4 +1,4 @@
-//! The services of the local stack by name. Their behavior is in [`crate::store`].
+//! The services of the local stack by name. Their behavior is in [`crate::store`]. Nothing is started here.
 
 use std::{fmt, str::FromStr};
 

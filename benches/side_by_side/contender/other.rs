@@ -1,4 +1,5 @@
-//! Starts a program that the caller names, with a template of its configuration.
+//! Starts a program that the caller names, with a template of its configuration. It never checks the configuration; the program
+//! does.
 //!
 //! In the template, `{{brokers}}`, `{{topic}}`, `{{group}}`, `{{host}}`, `{{http_port}}`, `{{native_port}}`, `{{user}}`,
 //! `{{password}}`, `{{database}}`, `{{table}}` and `{{batch}}` are replaced. A line `# run: ARGUMENTS` holds the program's

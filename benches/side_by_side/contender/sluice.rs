@@ -1,4 +1,5 @@
-//! `sluice ingest` as a user starts it: the program of this build, a configuration file, one pipeline.
+//! `sluice ingest` as a user starts it: the program of this build, a configuration file, one pipeline. It never waits
+//! until the worker is ready.
 
 use std::time::Duration;
 

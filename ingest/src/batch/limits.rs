@@ -1,4 +1,4 @@
-//! When a batch is sealed, and for which reason. Derived from the settings; pure.
+//! When a batch is sealed, and for which reason. Derived from the settings; pure. This module never seals a batch.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Tests batches against a model: the plain list of their records.
 //! Any records, limits and clock; rows and dead letters mixed, gaps between offsets, with and without keys. Rows are also
-//! removed from the parts, and slices of the parts are taken.
+//! removed from the parts, and slices of the parts are taken. Nothing is decoded or sent.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The rows of one month of a batch, which land together.
+//! The rows of one month of a batch, which land together. It holds no offsets: its rows refer to the batch's records by
+//! index.
 
 use super::rows::Rows;
 

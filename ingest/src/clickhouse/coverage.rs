@@ -1,5 +1,6 @@
 //! Determines which offsets of a topic partition are in a table. It reads the projection `by_offset`, which stores the
-//! rows of a partition together, with only their four provenance columns.
+//! rows of a partition together, with only their four provenance columns. It never decides whether a missing offset is
+//! a loss.
 
 pub mod sums;
 

@@ -1,4 +1,4 @@
-//! How long a table must remember the tokens of INSERTs, and why a table is unsuitable.
+//! How long a table must remember the tokens of INSERTs, and why a table is unsuitable. This module reads no table.
 
 use super::name::TableName;
 use crate::config::Settings;

@@ -1,5 +1,6 @@
 //! Looks up which rows of a topic partition a table holds, by the provenance columns, if a token cannot decide.
-//! ClickHouse reads the projection `by_offset` if the table has one; otherwise it scans the table.
+//! ClickHouse reads the projection `by_offset` if the table has one; otherwise it scans the table. This module never
+//! inserts a row.
 
 use super::client::ClickHouse;
 use super::quoting::quote_identifier;

@@ -1,4 +1,4 @@
-//! The qualified name of a table or view.
+//! The qualified name of a table or view. It never checks that the table exists.
 
 use super::quoting::quote_identifier;
 

@@ -1,6 +1,6 @@
 //! Detects several servers behind one address: rows that one of them accepted may be missing on another.
 //! Two servers count only if their responses alternate: a server that another one replaces, such as a restarted
-//! container, does not.
+//! container, does not. This module sends no request: the client reports the server of each response.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! The shape of a table: its columns, its partition key and the server's time zone.
+//! The shape of a table: its columns, its partition key and the server's time zone. This module sends no query; the
+//! client reads the shape.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! The settings of the circuit breaker.
+//! The settings of the circuit breaker. This module judges no record.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! The settings of retries.
+//! The settings of retries. Nothing is retried here.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Decides what a dead letter omits if its topic rejects the complete letter: as little as possible, the payload before
-//! the headers, and the headers before the key.
+//! the headers, and the headers before the key. A part is omitted as a whole, never truncated.
 
 /// Parts of a record that its dead letter omits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

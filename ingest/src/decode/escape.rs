@@ -1,5 +1,6 @@
 //! Unescapes JSON strings.
-//! It rejects an unpaired surrogate, and expects well-formed escapes, which [`super::json`] has checked.
+//! It rejects an unpaired surrogate, and expects well-formed escapes, which [`super::json`] has checked. It never
+//! substitutes a character.
 
 use super::reason::Reason;
 

@@ -1,6 +1,6 @@
 //! Maps JSON fields to columns: a tree of the mapped paths.
 //! For each record, it fills the slots of the mapped fields with their spans. Unmapped fields are validated and
-//! skipped.
+//! skipped. It decodes no value.
 
 use super::escape::unescape;
 use super::json::{Cursor, Kind, Span, slice};

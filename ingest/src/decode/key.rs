@@ -1,5 +1,6 @@
 //! A mapped key as producers write it, compared in one step.
-//! For each record, it decides whether a text begins with that key.
+//! For each record, it decides whether a text begins with that key. It never unescapes: a key with other escapes does
+//! not match.
 
 /// A key with its quotes and colon, laid out for a fast comparison.
 #[derive(Debug, Clone)]

@@ -1,5 +1,5 @@
 //! Builds a decoder and its INSERT from a table's shape and a pipeline's mapping, once, at start-up.
-//! It reports a mismatch with the pipeline, the column and the remedy.
+//! It reports a mismatch with the pipeline, the column and the remedy. It neither reads the table nor decodes a record.
 
 use crate::clickhouse::quoting;
 use crate::config::Pipeline;

@@ -1,4 +1,5 @@
-//! The offsets of a batch: the unit that is announced, written and committed.
+//! The offsets of a batch: the unit that is announced, written and committed. It does not record which offsets between
+//! its bounds exist.
 
 /// Offsets of one batch, both bounds included. Offsets between them may be missing (compaction, aborted transactions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! Reads the ID of a topic, which is unique even if its name is reused: a topic that is deleted and recreated starts at
 //! offset 0 under the same name, so tokens and provenance contain the ID. The safe crate does not expose it, so this
-//! module uses `rdkafka-sys`.
+//! module uses `rdkafka-sys`. It never stops a partition of a recreated topic; its callers do.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for DescribeTopics; every pointer here is checked and freed")]
 
 use std::ffi::{CStr, CString};

@@ -1,6 +1,6 @@
 //! Reads the bounds of many partitions' logs in one request: first offset, last stable offset and high watermark of
 //! each partition, or its error. The safe crate queries one partition at a time and waits for each, so this module uses
-//! `rdkafka-sys`.
+//! `rdkafka-sys`. It also registers partitions with the client before their assignment. It never retries a request, and commits no offset.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for ListOffsets; every pointer here is checked and freed")]
 
 use std::collections::BTreeMap;

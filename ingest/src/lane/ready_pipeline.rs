@@ -1,4 +1,4 @@
-//! One pipeline, ready to run.
+//! One pipeline, ready to run. It holds values and does no work.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Rebalances: partitions are assigned and revoked.
 //! librdkafka calls back inside `poll`. New partitions are assigned paused while [`crate::lane::monitor`] queries their
 //! offsets; writes and commits of revoked partitions are awaited. The consume thread is blocked until then, so every wait has
-//! a deadline.
+//! a deadline. It never decides which offset to commit; the assignment does.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};

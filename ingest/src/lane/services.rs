@@ -1,4 +1,5 @@
-//! The services that the lane uses: the writer, the budget, the monitor, metrics and status.
+//! The services that the lane uses: the writer, the budget, the monitor, metrics and status. It creates and starts none
+//! of them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The result of a worker's run.
+//! The result of a worker's run. It says nothing about earlier runs.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The destination of a pipeline's batches.
+//! The destination of a pipeline's batches. It sends nothing itself.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Outcomes of sending a part.
+//! Outcomes of sending a part. They carry no rows and decide no retry.
 
 use crate::failure::Failure;
 

@@ -1,4 +1,4 @@
-//! The errors of the account.
+//! The errors of the account. A difference between records is never one of them.
 
 use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;

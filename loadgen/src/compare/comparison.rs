@@ -1,5 +1,5 @@
 //! The comparison as data: every quantity of every question and SLO on both sides, the verdicts, and what a reader must know
-//! about the runs. It is written as JSON.
+//! about the runs. It is written as JSON. It reads and writes no file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat;

@@ -1,5 +1,5 @@
 //! What differs between two sides besides what was measured: the scenario, the configuration, the machine and the versions
-//! of the stores. Secrets are hidden in reports already.
+//! of the stores. Secrets are hidden in reports already. It never says which difference explains a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 //! The change of a quantity from side A to side B: the estimate, its interval and the probabilities of the tests. Runs are
-//! the samples; where a side has one run, its noise is that of the other side, or assumed.
+//! the samples; where a side has one run, its noise is that of the other side, or assumed. It gives no verdict.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};

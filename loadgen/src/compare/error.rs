@@ -1,4 +1,4 @@
-//! Why reports of runs can't be compared.
+//! Why reports of runs can't be compared. A run that became slower is no error.
 
 use chrono::{DateTime, Utc};
 

@@ -1,5 +1,6 @@
 //! The verdict on each change, for all of them together: Holm's correction (1979) for how many are tested, so that of
-//! many quantities that did not change, one is called worse by chance in at most alpha of the comparisons.
+//! many quantities that did not change, one is called worse by chance in at most alpha of the comparisons. It computes
+//! no probability itself.
 
 use serde::Serialize;
 

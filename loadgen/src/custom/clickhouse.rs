@@ -1,4 +1,5 @@
-//! Questions to ClickHouse, with parameters of the server and `readonly`, under the limits of a dashboard.
+//! Questions to ClickHouse, with parameters of the server and `readonly`, under the limits of a dashboard. The client
+//! never holds a whole answer in memory, and never judges one.
 
 use ::clickhouse::query::BytesCursor;
 use sluice_schemas::connect;

@@ -1,5 +1,5 @@
 //! The values of a question's parameters: read or sampled once before the drive, then chosen for each request by the number that
-//! the plan drew. Parameters from the same rows are chosen together.
+//! the plan drew. Parameters from the same rows are chosen together. No value is read from a store during the drive.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Questions to the cache cluster of Redis: one command each, which the server itself must flag as a read.
+//! Questions to the cache cluster of Redis: one command each, which the server itself must flag as a read. Of modules,
+//! it sends only commands that are known to read, whatever their flags say.
 
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Value};

@@ -1,5 +1,5 @@
 //! The loops of a drive: threads that each have a runtime, connections and a share of the probes of their own, so that they
-//! never wait for each other. They start before the warm-up and end with the drive.
+//! never wait for each other. They start before the warm-up and end with the drive. A loop never checks an answer.
 
 use std::io;
 use std::sync::Arc;

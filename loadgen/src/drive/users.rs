@@ -1,5 +1,6 @@
 //! The users: each thinks, asks, waits for the answer and thinks again, until the drive is over. A slow store is asked less
-//! often, so their latencies are service times; they are recorded apart from those of the probes.
+//! often, so their latencies are service times; they are recorded apart from those of the probes. Nothing is drawn here: the
+//! plan says what they ask and how long they think.
 
 use futures::stream::{self, SelectAll, StreamExt as _};
 

@@ -1,4 +1,4 @@
-//! Why a load did not finish.
+//! Why a load did not finish. An error never undoes what was loaded before.
 
 use std::time::Duration;
 

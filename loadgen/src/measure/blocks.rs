@@ -1,4 +1,4 @@
-//! Exceedances by block of time, and the effective sample size estimated from them.
+//! Exceedances by block of time, and the effective sample size estimated from them. It judges no objective.
 //!
 //! Exceedances come in bursts: a stall of five seconds at 200/s is a thousand exceedances and one event. The design
 //! effect is the variance of the exceedance rate between blocks over the variance that independent samples would have

@@ -1,6 +1,6 @@
 //! The written form of a histogram: HdrHistogram's V2 encoding, compressed with deflate, in base64. That is what its logs
 //! contain and what its libraries in every language read; it is exact, and shorter than pairs of values and counts. Values
-//! are in microseconds.
+//! are in microseconds. This module writes no log itself.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
 //! The written form of a long list of counts of which most are zero: its length, and each other count with its place.
+//! It never reads a list of more than a million counts.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

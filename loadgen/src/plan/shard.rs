@@ -1,5 +1,6 @@
 //! Shards: disjoint parts of a plan, which several generators drive together. Which shard an operation belongs to is a pure
 //! function of the operation, so shards need no coordination. A communication, its events and its interactions belong together.
+//! A shard never talks to another one.
 
 use std::fmt;
 use std::str::FromStr;

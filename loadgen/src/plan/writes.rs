@@ -1,4 +1,4 @@
-//! All writes in order of their intended starts, computed on demand.
+//! All writes in order of their intended starts, computed on demand. It sends nothing and reads no clock.
 //!
 //! A tenant's communications and metrics are already in order, so a heap holds the next of each. When a communication
 //! is taken, references to its events and interactions are added; they become records when they are due.

@@ -1,5 +1,5 @@
 //! A permutation of `0..modulus` that needs no table: `n * factor + shift`. Its factor is near the golden section, so
-//! neighbours are spread evenly.
+//! neighbours are spread evenly. It draws nothing at random.
 
 /// Products of two numbers below it fit into 64 bits.
 const MAX_MODULUS: u64 = 1 << 32;

@@ -1,4 +1,4 @@
-//! The two periods of simulated time of a population, and the random streams of each.
+//! The two periods of simulated time of a population, and the random streams of each. It does not know their dates.
 
 /// A period of simulated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Names of customers. No word of the vocabulary is one of them.
+//! Names of customers. No word of the vocabulary is one of them. Nothing is drawn here.
 
 /// First names.
 pub(super) const FIRST: [&str; 24] = [

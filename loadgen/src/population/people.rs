@@ -1,5 +1,6 @@
 //! Customers, campaigns and agents. All addresses and numbers are from ranges reserved for fiction: `example.com`,
-//! `.net` and `.org` (RFC 2606), 555-01XX (NANP), 07700 900XXX (Ofcom), 06 39 98 XX XX (ARCEP).
+//! `.net` and `.org` (RFC 2606), 555-01XX (NANP), 07700 900XXX (Ofcom), 06 39 98 XX XX (ARCEP). None of them reaches a
+//! real person.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;

@@ -1,5 +1,5 @@
 //! The fixed phrases of messages in each language, and the names of templates. What a text says besides is drawn from the
-//! vocabulary.
+//! vocabulary. This module composes no message.
 
 use super::rng::KeyedRng;
 

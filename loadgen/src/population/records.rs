@@ -1,4 +1,5 @@
-//! Records of a lifecycle: the communication, its events and interactions; and agents' metrics.
+//! Records of a lifecycle: the communication, its events and interactions; and agents' metrics. It never changes a
+//! lifecycle, and keeps no record.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! Which communication is which message of which case, and on which day. A case is one debt: its messages follow the
-//! campaign's rule in days. What remains of a day are single messages.
+//! campaign's rule in days. What remains of a day are single messages. The schedule assigns days, never times within them.
 //!
 //! For each day it stores how many cases of each speed start; everything else is arithmetic. A message of a case has a
 //! place on its day whether it is sent or not, so no place depends on what a customer did: where a case has stopped, its

@@ -1,5 +1,5 @@
 //! The words that searches look for: those of certain ranks of each vocabulary, from common ones, which are in most emails,
-//! to rare ones, which are in one of a hundred or fewer.
+//! to rare ones, which are in one of a hundred or fewer. This module never counts where they occur.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! What the Redis state cluster holds about agents: sessions, states and messages.
+//! What the Redis state cluster holds about agents: sessions, states and messages. It never reads or writes Redis.
 
 use chrono::TimeDelta;
 use sluice_schemas::records::{AgentMessage, AgentState, Session};

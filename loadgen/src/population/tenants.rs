@@ -1,4 +1,4 @@
-//! Tenants of unequal size: totals are split by a Zipf law into shares that add up exactly.
+//! Tenants of unequal size: totals are split by a Zipf law into shares that add up exactly. It holds no records.
 
 use uuid::Uuid;
 

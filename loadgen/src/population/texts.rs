@@ -1,5 +1,5 @@
 //! The texts of messages: fixed phrases around words that are drawn from the vocabulary by Zipf's law. A text is drawn word by
-//! word, so its words can be counted without writing it.
+//! word, so its words can be counted without writing it. This module chooses neither the language nor the template.
 
 use sluice_schemas::records::Channel;
 

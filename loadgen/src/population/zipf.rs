@@ -1,5 +1,6 @@
 //! Zipf's law over the ranks of a vocabulary: the word of rank k is drawn with a frequency proportional to 1/k. Weights are
-//! integers, so frequencies are exact and the same on every machine. A draw takes one table look-up (Walker's alias method).
+//! integers, so frequencies are exact and the same on every machine. A draw takes one table lookup (Walker's alias method).
+//! This module has no randomness of its own: the caller passes the bits.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,6 @@
 //! `agent_queue`: a message to an agent, in a list of the Redis state cluster: sent and received in one transaction. What
-//! is received must be messages to this agent, the last one that which was sent, and none may be left.
+//! is received must be messages to this agent, the last one that which was sent, and none may be left. The transaction never
+//! blocks on an empty list.
 
 use sluice_schemas::records::AgentMessage;
 

@@ -1,5 +1,6 @@
 //! `agent_state`: an agent's state, in the Redis state cluster: replaced with its time to live, then read, in one
-//! transaction. The replaced state must be one that this agent can have, the read one that which was written.
+//! transaction. The replaced state must be one that this agent can have, the read one that which was written. The
+//! question never writes a state without a time to live.
 
 use sluice_schemas::keyspace::AGENT_TTL;
 use sluice_schemas::records::AgentState as Record;

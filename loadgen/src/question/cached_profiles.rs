@@ -1,6 +1,6 @@
 //! `cached_profiles`: active customers of a portfolio and a risk class whose contexts are cached: a search on each master
 //! of the Redis cache, merged. Look-ups fill the cache meanwhile, so the number has bounds: the customers that the load
-//! cached, and all.
+//! cached, and all. The search never returns the contexts themselves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! `campaign_status`: a campaign's communications before the scenario's start by status, in PostgreSQL.
+//! `campaign_status`: a campaign's communications before the scenario's start by status, in PostgreSQL. It never reads
+//! their texts.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! `content_contains`: communications before the scenario's start whose content contains a JSON document, by a GIN index
-//! of PostgreSQL.
+//! of PostgreSQL. It compares their number and reads none of them.
 
 use std::collections::BTreeMap;
 

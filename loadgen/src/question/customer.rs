@@ -1,4 +1,4 @@
-//! A customer, read from a row of PostgreSQL.
+//! A customer, read from a row of PostgreSQL. It sends no query.
 
 use sluice_schemas::records::Customer;
 use sqlx::Row as _;

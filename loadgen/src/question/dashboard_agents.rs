@@ -1,4 +1,4 @@
-//! `dashboard_agents`: agent metrics of a window, in ClickHouse.
+//! `dashboard_agents`: agent metrics of a window, in ClickHouse. It reads the rows, never an aggregate.
 
 use std::collections::BTreeSet;
 

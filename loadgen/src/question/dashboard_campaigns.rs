@@ -1,4 +1,5 @@
-//! `dashboard_campaigns`: how campaigns perform in a window, from the hourly aggregate of ClickHouse.
+//! `dashboard_campaigns`: how campaigns perform in a window, from the hourly aggregate of ClickHouse. It never reads
+//! the events themselves.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! `dashboard_events`: what happened to communications in a window, by channel and type, in ClickHouse.
+//! `dashboard_events`: what happened to communications in a window, by channel and type, in ClickHouse. It scans the
+//! events and uses no aggregate.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! `dashboard_interactions`: what customers did in a window and the money in it, by type, in ClickHouse.
+//! `dashboard_interactions`: what customers did in a window and the money in it, by type, in ClickHouse. The window
+//! never reaches into the drive.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! What a question consists of: the trait that each file of a question implements.
+//! What a question consists of: the trait that each file of a question implements. It says neither when nor how often a
+//! question is asked.
 
 use std::time::Duration;
 

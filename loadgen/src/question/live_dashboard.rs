@@ -1,5 +1,6 @@
 //! `live_dashboard`: events of the day before the drive and of the drive so far, by channel and type, in ClickHouse. Each
-//! number has bounds: what has been visible before the question, and what may have been sent before the answer.
+//! number has bounds: what has been visible before the question, and what may have been sent before the answer. This module
+//! counts the past only; the drive adds what it writes.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! `live_timeline`: a customer's newest communications, with those that the drive writes, in PostgreSQL. Which of them are there
-//! has bounds: what was committed before the question, and what may have been sent before the answer.
+//! has bounds: what was committed before the question, and what may have been sent before the answer. This module knows only
+//! the loaded ones; the drive adds its own.
 
 use super::answer::Answer;
 use super::definition::{Definition, Reply};

@@ -1,4 +1,5 @@
-//! `lookup_by_id`: a customer by its identifier, in PostgreSQL. Every column of the answer is compared.
+//! `lookup_by_id`: a customer by its identifier, in PostgreSQL. Every column of the answer is compared. The question
+//! never asks the cache.
 
 use sluice_schemas::records::Customer;
 use uuid::Uuid;

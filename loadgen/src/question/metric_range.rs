@@ -1,5 +1,5 @@
 //! `metric_range`: a metric of a tenant's agents over the last hours before the drive, by hour, in a time series of the
-//! Redis cache.
+//! Redis cache. It never reads single samples.
 
 use std::collections::BTreeMap;
 

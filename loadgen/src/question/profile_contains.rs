@@ -1,4 +1,5 @@
-//! `profile_contains`: active customers whose profile contains a JSON document, by a GIN index of PostgreSQL.
+//! `profile_contains`: active customers whose profile contains a JSON document, by a GIN index of PostgreSQL. It counts
+//! them and never reads a profile.
 
 use std::collections::BTreeMap;
 

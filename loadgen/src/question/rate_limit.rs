@@ -1,5 +1,5 @@
 //! `rate_limit`: whether a tenant may send one more message on a channel in this minute: a counter of the Redis state
-//! cluster. A request is allowed exactly if its number is within the limit.
+//! cluster. A request is allowed exactly if its number is within the limit. The question never resets a counter.
 
 use sluice_schemas::keyspace::RATE_TTL;
 use sluice_schemas::records::Channel;

@@ -1,5 +1,6 @@
 //! `recent_search`: a word in the communications of a tenant on the last day before the drive, on one channel, newest
-//! first: a search on each master of the Redis cache, merged. The number of hits and the first page are compared.
+//! first: a search on each master of the Redis cache, merged. The number of hits and the first page are compared. The
+//! question never asks PostgreSQL for what the cache lacks.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! The stores that answer questions, by the names that scenarios and reports use.
+//! The stores that answer questions, by the names that scenarios and reports use. Kafka is not one of them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Mean and 95th percentile of durations, as a dashboard shows them. The mean is exact; ClickHouse estimates the
-//! percentile with a t-digest, so it is right if its rank is near 95 %.
+//! percentile with a t-digest, so it is right if its rank is near 95 %. The durations are those of events, never
+//! latencies of questions.
 
 use std::ops::RangeInclusive;
 

@@ -1,4 +1,4 @@
-//! The contents of a report, in the form of its JSON.
+//! The contents of a report, in the form of its JSON. It renders nothing.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How the generator kept up, as a report shows it.
+//! How the generator kept up, as a report shows it. It never judges whether that was enough.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

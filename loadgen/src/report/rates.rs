@@ -1,4 +1,5 @@
-//! Rates at which records of each kind were produced and landed.
+//! Rates at which records of each kind were produced and landed. They are averages over a whole drive, never by
+//! interval.
 
 use std::time::Duration;
 

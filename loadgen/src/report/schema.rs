@@ -1,4 +1,4 @@
-//! The JSON schema of a report, from the types of the report itself.
+//! The JSON schema of a report, from the types of the report itself. It never writes the file.
 
 use super::contents::Report;
 

@@ -1,4 +1,5 @@
 //! Measurements by time, in the form of the report: columns of equal length, one value for each interval of the drive.
+//! It interpolates nothing: an interval without samples has no latency.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why a scenario can't be used.
+//! Why a scenario can't be used. Nothing is checked here.
 
 /// A mistake in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! Limits that a checked scenario sets its own clients: connections, and time-outs of answers.
+//! Limits that a checked scenario sets its own clients: connections, and time-outs of answers. It enforces none of
+//! them.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Merges the texts of a scenario into one table: the files that it includes, the file itself, and the values that are set
 //! on the command line. A later value replaces an earlier one of the same key; tables merge; arrays of tables are replaced
-//! as a whole. Every value keeps its position.
+//! as a whole. Every value keeps its position. It never checks what a value means.
 
 use std::path::{Path, PathBuf};
 

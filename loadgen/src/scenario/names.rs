@@ -1,4 +1,5 @@
-//! The names in a scenario: of what it defines, and of questions and stores that it refers to.
+//! The names in a scenario: of what it defines, and of questions and stores that it refers to. It checks no other
+//! value.
 
 use super::advice::most_similar;
 use super::error::ScenarioError;

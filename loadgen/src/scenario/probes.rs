@@ -1,4 +1,4 @@
-//! Checks the rates at which questions are asked.
+//! Checks the rates at which questions are asked. It never decides when one is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 

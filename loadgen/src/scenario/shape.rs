@@ -1,5 +1,5 @@
 //! Checks the stages of a scenario: where each one is, and that something is driven at all. Every mistake is reported with
-//! its line.
+//! its line. It plans no operation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Reads and writes values with units as people write them: `60 s`, `30/s`, `95 %`. Errors contain what to write
-//! instead.
+//! instead. It knows no key of a scenario.
 
 use std::time::Duration;
 

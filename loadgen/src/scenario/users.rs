@@ -1,4 +1,4 @@
-//! Checks the groups of users of a scenario. Every mistake is reported with its line.
+//! Checks the groups of users of a scenario. Every mistake is reported with its line. It plans none of their questions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Why shards do not drive together.
+//! Why shards do not drive together. This module never decides what becomes of the run.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! What a call spends its time on besides its own store: the wait for a connection of its client, and the store behind a cache; and how
-//! long it may take. All of it belongs to the call, so it is kept with its task, and few questions need to know of it.
+//! What a call spends its time on besides its own store: the wait for a connection of its client, and the store behind
+//! a cache; and how long it may take. All of it belongs to the call, so it is kept with its task, and few questions
+//! need to know of it. This module never ends a call that takes too long.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The clusters of Redis: a connection, and keys in the namespace.
+//! The clusters of Redis: a connection, and keys in the namespace. It knows no question.
 
 use redis::cluster_async::ClusterConnection;
 use sluice_schemas::connect;

@@ -1,4 +1,5 @@
-//! Searches in the Redis cache: one on each master, since an index covers one shard, all at once, with merged hits.
+//! Searches in the Redis cache: one on each master, since an index covers one shard, all at once, with merged hits. It
+//! reads keys and sort keys, never documents.
 
 use redis::Value;
 use redis::cluster_async::ClusterConnection;

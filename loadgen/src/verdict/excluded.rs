@@ -1,4 +1,4 @@
-//! How long slowness may last before a verdict is wrong more often than alpha.
+//! How long slowness may last before a verdict is wrong more often than alpha. This module never changes a verdict.
 //!
 //! A verdict from an effective sample that is larger than necessary would be the same with a smaller one and the same
 //! share of exceedances. The smallest one, m, is the number of independent periods that the run must contain: slowness

@@ -1,4 +1,4 @@
-//! The verdict on a run, from the verdicts on its parts.
+//! The verdict on a run, from the verdicts on its parts. It tests nothing itself.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

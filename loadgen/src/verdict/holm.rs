@@ -1,6 +1,7 @@
 //! The correction of FAILs for the number of objectives that a run tests (Holm, 1979): of twenty objectives exactly at
 //! their limits, one fails by chance in 64 % of runs if each is tested alone, and in at most alpha of runs after it.
-//! A PASS of the run needs no correction, since it needs a PASS of every objective.
+//! A PASS of the run needs no correction, since it needs a PASS of every objective. The correction only withdraws
+//! FAILs.
 
 use super::proportion::Proportion;
 use crate::binomial::Verdict;

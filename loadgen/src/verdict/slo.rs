@@ -1,4 +1,4 @@
-//! The test of one SLO, from the measurements of its questions.
+//! The test of one SLO, from the measurements of its questions. It makes no correction for the number of SLOs.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! A dead letter, and the headers that describe it.
+//! A dead letter, and the headers that describe it. It is never composed or parsed here.
 
 use uuid::Uuid;
 

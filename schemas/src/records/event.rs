@@ -1,4 +1,4 @@
-//! The records of the Kafka topics.
+//! The records of the Kafka topics. They contain no schema and no version.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! Timestamps as RFC 3339 in UTC with exactly three decimals.
+//! Timestamps as RFC 3339 in UTC with exactly three decimals. It is strict only when it writes: any time of RFC 3339 is
+//! read.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serializer};

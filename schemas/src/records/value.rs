@@ -1,4 +1,5 @@
-//! The enumerated values of records, each with its text on the wire and in the stores.
+//! The enumerated values of records, each with its text on the wire and in the stores. A text that is not listed is
+//! never accepted.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,6 @@
 //! ClickHouse: the namespace's database and its migrations, which are recorded in `schema_migrations`.
-//! A file does not run in a transaction, so its statements are idempotent and it is recorded after the last one.
+//! A file does not run in a transaction, so its statements are idempotent and it is recorded after the last one. It
+//! never undoes a migration.
 
 mod client;
 pub(crate) mod run;

@@ -1,5 +1,6 @@
 //! ClickHouse from the npm package of its embeddable library, which the current program runs under a hidden verb (see
-//! [`crate::clickhouse_server`]): the server's own HTTP and native handlers, with MergeTree tables on disk.
+//! [`crate::clickhouse_server`]): the server's own HTTP and native handlers, with MergeTree tables on disk. The stack
+//! creates no database and no table in it.
 
 use std::{ffi::OsString, path::PathBuf};
 

@@ -1,5 +1,6 @@
 //! The two Redis clusters: six nodes that may evict keys, and three that never evict. Both keep RDB snapshots and an
-//! append-only file. It forms a new cluster; if a marker is missing, an attempt was interrupted and is repeated.
+//! append-only file. It forms a new cluster; if a marker is missing, an attempt was interrupted and is repeated. It
+//! never changes a cluster that is complete.
 
 use std::{ffi::OsString, time::Duration};
 

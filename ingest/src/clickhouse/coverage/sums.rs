@@ -1,6 +1,6 @@
 //! Count, sum and sum of squares of a set of offsets: computed by a table over its rows in one pass, and computed here
 //! for the rows it should hold.
-//! They use the wrapping arithmetic of ClickHouse's `UInt64`.
+//! They use the wrapping arithmetic of ClickHouse's `UInt64`. This module sends no query.
 //!
 //! Two sets with the same three figures are equal if each has at most two offsets that the other lacks: if a and b are
 //! missing and c and d are surplus, then c + d = a + b and c² + d² = a² + b², so {c, d} = {a, b}.

@@ -1,7 +1,7 @@
 //! Detects whether another process writes to a month while it is rebuilt.
 //! An INSERT writes its rows to the base first and to the targets afterwards. One that writes to the base before a
 //! rebuild and to the targets after it would be counted twice; one that writes to both during a rebuild may be counted
-//! once, twice or not at all.
+//! once, twice or not at all. This module never stops a writer.
 //!
 //! So a rebuild records the state of the base's month (rows, highest block, highest mutation) and waits for every
 //! INSERT that is running then, by query ID. At the end it waits again, and the base must be unchanged. An INSERT that

@@ -1,5 +1,5 @@
 //! Tests the ledger against a model that keeps every range and checks them all for each query.
-//! Announced ranges are read back from the metadata of the commit.
+//! Announced ranges are read back from the metadata of the commit. No broker is involved.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,5 @@
-//! The partitions of this worker, and how events and the clock change them.
+//! The partitions of this worker, and how events and the clock change them. It never calls Kafka and never waits for a
+//! store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Partitions whose next record Kafka's client cannot read.
 //! The log and `/readyz` name their offsets. All records before such an offset land and are committed as usual, so that an
-//! operator can skip exactly the unreadable ones.
+//! operator can skip exactly the unreadable ones. The worker never skips one itself.
 
 use tracing::error;
 

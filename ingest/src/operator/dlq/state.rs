@@ -1,4 +1,4 @@
-//! The state of a dead letter, determined by its table.
+//! The state of a dead letter, determined by its table. This module queries no table.
 
 /// The state of a dead letter, determined by its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

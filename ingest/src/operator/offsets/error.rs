@@ -1,4 +1,4 @@
-//! Errors of the commands on offsets.
+//! Errors of the commands on offsets. They select no exit code; the command line does.
 
 use rdkafka::error::KafkaError;
 

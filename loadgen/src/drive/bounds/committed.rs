@@ -1,5 +1,5 @@
 //! Up to which record a tenant's communications are committed, over time. Groups are committed in any order; what counts is
-//! how far all groups from the first on are.
+//! how far all groups from the first on are. It reads no store and no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! What earlier answers about a tenant's events have shown. Rows are never deleted during a drive, so a later answer shows at
-//! least as much.
+//! least as much. It keeps a few dozen answers and judges none.
 
 use std::collections::VecDeque;
 use std::time::Duration;

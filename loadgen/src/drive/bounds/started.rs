@@ -1,5 +1,5 @@
 //! How many events a tenant may have sent, over time: those whose intended start has come, since none is sent before. Counts
-//! are kept by intervals of the drive, so a bound is up to one interval late.
+//! are kept by intervals of the drive, so a bound is up to one interval late. It never looks at what was really sent.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Loads the contexts of the customers that are looked up most, with their time to live, into the cache.
+//! Loads the contexts of the customers that are looked up most, with their time to live, into the cache. It never loads
+//! the others.
 
 use super::{Cluster, Job, LoadError, Values, fill};
 use crate::population::Population;

@@ -1,4 +1,5 @@
-//! Loads copies of the communications of the last day, with their time to live, into the cache.
+//! Loads copies of the communications of the last day, with their time to live, into the cache. Older ones are never
+//! copied.
 
 use super::{Cluster, Job, LoadError, Values, fill};
 use crate::population::Population;

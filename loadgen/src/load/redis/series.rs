@@ -1,4 +1,5 @@
-//! Loads the agent metrics of the last day as time series, with their retention, into the cache.
+//! Loads the agent metrics of the last day as time series, with their retention, into the cache. Older metrics are in
+//! ClickHouse only.
 
 use super::{Cluster, Job, LoadError, Values, fill};
 use crate::population::Population;

@@ -1,4 +1,4 @@
-//! Loads a session for each agent, with its time to live, into the state cluster.
+//! Loads a session for each agent, with its time to live, into the state cluster. It loads no states and no messages.
 
 use super::{Cluster, Job, LoadError, Values, fill};
 use crate::population::Population;

@@ -1,4 +1,5 @@
-//! The section on classes of tenants: whether small tenants are served as fast as large ones.
+//! The section on classes of tenants: whether small tenants are served as fast as large ones. It shows the figures and
+//! judges none.
 
 use maud::{Markup, html};
 

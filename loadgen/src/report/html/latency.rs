@@ -1,4 +1,4 @@
-//! The section on latency: for each question over time and by percentile.
+//! The section on latency: for each question over time and by percentile. It draws the limits and never judges by them.
 
 use std::time::Duration;
 

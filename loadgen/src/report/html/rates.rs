@@ -1,4 +1,5 @@
-//! The section on rates: questions offered and answered, and writes, for each store over time; records over the run.
+//! The section on rates: questions offered and answered, and writes, for each store over time; records over the run. It
+//! compares no rate with an objective.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,5 @@
-//! The section on the run itself: the generator, the plan, the machine, the versions and the configuration.
+//! The section on the run itself: the generator, the plan, the machine, the versions and the configuration. It reads
+//! nothing from the machine: all of it is in the report.
 
 use maud::{Markup, html};
 

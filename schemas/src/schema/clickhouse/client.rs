@@ -1,4 +1,4 @@
-//! What the modules of ClickHouse share: how a statement is run and how an error is reported.
+//! What the modules of ClickHouse share: how a statement is run and how an error is reported. Nothing is retried.
 
 use crate::connect::ConnectError;
 use crate::error::{SchemaError, refused};

@@ -1,5 +1,6 @@
 //! Requests to a Kafka cluster: describe, create, extend, configure and delete topics; list and delete groups.
-//! Each change returns once the brokers' metadata shows it, so that the caller can rely on it.
+//! Each change returns once the brokers' metadata shows it, so that the caller can rely on it. It never decides what a
+//! topic should be.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Tests the sealing rule against a simple model: a partition consumes records, announces, writes, and time passes, in any
 //! order; each batch has to be sealed when the model seals it and for the same reason. A partition with another rule must
-//! differ from the model.
+//! differ from the model. No batch is sent.
 
 use proptest::prelude::*;
 
