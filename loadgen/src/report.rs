@@ -40,7 +40,7 @@ pub(crate) use markdown::escaped;
 pub use merge::{MergeError, Parts, merge};
 pub use past::{Past, past};
 pub use rates::{Rate, rates};
-pub use read::{FILE_NAME, ReadError, is_report, newest, read};
+pub use read::{FILE_NAME, ReadError, SEARCH_FILE_NAME, is_report, newest, read};
 pub use schema::schema;
 pub use series::{SeriesReport, SloReport, WriteReport};
 pub use table::drive_tables;

@@ -41,7 +41,7 @@ pub fn judge(scenario: &Scenario, measured: &Measurements) -> (Vec<Judged>, Vec<
     let mut slos: Vec<Judged> = measured.slos.iter().map(|one| slo::test(scenario, one)).collect();
     let mut availability = availability::test(measured, scenario.availability);
     let slo_tests = slos.iter_mut().map(|one| (one.slo.alpha, &mut one.test));
-    let availability_tests = availability.iter_mut().map(|one| (availability::ALPHA, &mut one.test));
+    let availability_tests = availability.iter_mut().map(|one| (crate::scenario::Availability::ALPHA, &mut one.test));
     holm::correct(&mut slo_tests.chain(availability_tests).collect::<Vec<_>>());
     for judged in &mut slos {
         slo::apply_rules(judged, &measured.questions);

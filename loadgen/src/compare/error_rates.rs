@@ -1,6 +1,6 @@
 //! How often a comparison is wrong, and how often it finds what has changed, by simulation: runs of a store whose latencies
 //! depend on each other within a run, and which differ from run to run. Beside it the plain rule "some p95 is more than 10 %
-//! higher".
+//! higher". No store is driven.
 //!
 //! `SLUICE_TEST_LONG=1 cargo test --workspace --lib compare::error_rates -- --nocapture` makes the table of `docs/compare.md`.
 
@@ -47,22 +47,18 @@ struct Rates {
     plain: f64,
 }
 
-fn normal(rng: &mut KeyedRng) -> f64 {
-    (2.0 * rng.exponential(1.0)).sqrt() * (std::f64::consts::TAU * rng.unit()).cos()
-}
-
 /// What one run measured of each question: its percentiles, and the share above [`LIMIT`].
 fn run(cell: Cell, slowdown: f64, rng: &mut KeyedRng) -> Vec<([Observed; 3], Observed)> {
-    let of_run = normal(rng);
+    let of_run = rng.normal();
     let question = |index: usize| {
         let slower = if index == 0 { slowdown } else { 0.0 };
-        let shift = cell.between * (of_run + normal(rng)) / 2_f64.sqrt() + slower.ln_1p();
+        let shift = cell.between * (of_run + rng.normal()) / 2_f64.sqrt() + slower.ln_1p();
         let kept = (-GAP / cell.correlated).exp();
         let (mut histogram, mut series, mut blocks) =
             (DurationHistogram::default(), Series::new(DRIVE), Blocks::new(DRIVE));
-        let mut state = normal(rng);
+        let mut state = rng.normal();
         for sample in 0..SAMPLES {
-            state = kept * state + (1.0 - kept * kept).sqrt() * normal(rng);
+            state = kept * state + (1.0 - kept * kept).sqrt() * rng.normal();
             let latency = Duration::from_secs_f64(0.01 * (shift + WITHIN * state).exp());
             let intended = Duration::from_secs_f64(sample as f64 * GAP);
             let (lag, waited) = Default::default();

@@ -66,6 +66,11 @@ impl KeyedRng {
         -mean * (1.0 - self.unit()).ln()
     }
 
+    /// A number with the standard normal distribution, by the method of Box and Muller (1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        (2.0 * self.exponential(1.0)).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
     /// A UUID of version 8, for custom formats.
     pub(crate) fn uuid(&mut self) -> Uuid {
         let bits = (u128::from(self.next()) << 64) | u128::from(self.next());

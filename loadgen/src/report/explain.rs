@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use comfy_table::{Cell, CellAlignment, Table};
+use comfy_table::Table;
 
 use super::fit::{fit, fit_text};
 use super::past::Past;
-use super::table::table;
+use super::table::{align_left, table};
 use super::timeline::{steps, steps_of_questions};
 use super::wording::{UNKNOWN, objective};
 use crate::number::{self, separated};
@@ -50,15 +50,16 @@ fn undecided(scenario: &Scenario) -> &'static str {
 fn questions(scenario: &Scenario, plan: &Plan) -> Table {
     let rate = if scenario.stages.is_empty() { "per s" } else { "per s at 1x" };
     let mut table = table(&["question", "store", rate, "planned", "judged by"], 1);
+    align_left(&mut table, 1);
     for (&question, &rate) in &scenario.probes {
         let planned = plan.expected_probes(question) as u64;
         let follows = if scenario.by_calendar.contains(&question) { " by calendar" } else { "" };
         table.add_row(vec![
-            Cell::new(question),
-            Cell::new(question.store().as_str()).set_alignment(CellAlignment::Left),
-            Cell::new(format!("{}{follows}", number::rate(rate))),
-            Cell::new(separated(planned)),
-            Cell::new(judges(scenario, question, None)),
+            question.to_string(),
+            question.store().as_str().to_owned(),
+            format!("{}{follows}", number::rate(rate)),
+            separated(planned),
+            judges(scenario, question, None),
         ]);
     }
     for users in &scenario.users {
@@ -66,11 +67,11 @@ fn questions(scenario: &Scenario, plan: &Plan) -> Table {
         for &question in users.questions.keys() {
             let most = users.highest_rate() * users.share_of(question);
             table.add_row(vec![
-                Cell::new(format!("{question} ({})", users.name)),
-                Cell::new(question.store().as_str()).set_alignment(CellAlignment::Left),
-                Cell::new(format!("at most {most:.1}")),
-                Cell::new(separated((most * seconds) as u64)),
-                Cell::new(judges(scenario, question, Some(&users.name))),
+                format!("{question} ({})", users.name),
+                question.store().as_str().to_owned(),
+                format!("at most {most:.1}"),
+                separated((most * seconds) as u64),
+                judges(scenario, question, Some(&users.name)),
             ]);
         }
     }

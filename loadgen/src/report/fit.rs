@@ -17,19 +17,20 @@ const ROOM: usize = WIDTH as usize + 1;
 /// Column before which the label of an indented line ends.
 const LABEL_ENDS: usize = 20;
 /// Units that stay with their number.
-const UNITS: [&str; 5] = ["%", "ms", "s", "min", "h"];
+const UNITS: [&str; 8] = ["%", "ms", "s", "min", "h", "KiB", "MiB", "GiB"];
 /// A blank at which no line breaks.
 const UNBREAKABLE: char = '\u{a0}';
 
 /// The table, at most [`WIDTH`] columns wide. The first `keys` columns name a row: each of several tables repeats them.
 pub(crate) fn fit(table: &Table, keys: usize) -> String {
+    let table = &with_units_in_cells(table);
     let least: Vec<usize> = (0..table.column_iter().count()).map(|column| least_width(table, column) + GAP).collect();
     let is_too_wide = least.iter().sum::<usize>() > ROOM;
     let is_zero = |column: &usize| is_too_wide && *column >= keys && has_only_zeros(table, *column);
     let (zeros, shown): (Vec<usize>, Vec<usize>) = (0..least.len()).partition(is_zero);
     let (keys, others) = shown.split_at(keys);
     let parts = parts(&least, keys, others).into_iter().map(|others| part(table, &least, &[keys, others].concat()));
-    let text = parts.collect::<Vec<_>>().join("\n\n");
+    let text = parts.collect::<Vec<_>>().join("\n\n").replace(UNBREAKABLE, " ");
     if zeros.is_empty() {
         return text;
     }
@@ -112,6 +113,16 @@ fn indent(line: &str) -> usize {
     }
 }
 
+/// The table with unbreakable blanks between the numbers and the units in its cells. Alignment belongs to its columns.
+fn with_units_in_cells(table: &Table) -> Table {
+    let mut table = table.clone();
+    for row in table.row_iter_mut() {
+        let cells: Vec<String> = row.cell_iter().map(|cell| with_units(&cell.content())).collect();
+        *row = cells.into();
+    }
+    table
+}
+
 /// The line with unbreakable blanks between numbers and their units.
 fn with_units(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
@@ -150,12 +161,12 @@ mod tests {
         let header = ["records", "landed after", "objective", "samples", "verdict"];
         let row = ["communication-events of a tenant", "1,234,567", "95 % within 100 ms", "10,000,000", "INCONCLUSIVE"];
         insta::assert_snapshot!(fitted(&header, &[&row], 1), @r"
-        ────────────────────────────────────────────────────────────────────────────────
-        records               landed after          objective     samples  verdict      
-        ════════════════════════════════════════════════════════════════════════════════
-        communication-events     1,234,567    95 % within 100  10,000,000  INCONCLUSIVE 
-        of a tenant                                        ms                           
-        ────────────────────────────────────────────────────────────────────────────────
+        ───────────────────────────────────────────────────────────────────────────
+        records               landed after     objective     samples  verdict      
+        ═══════════════════════════════════════════════════════════════════════════
+        communication-events     1,234,567   95 % within  10,000,000  INCONCLUSIVE 
+        of a tenant                               100 ms                           
+        ───────────────────────────────────────────────────────────────────────────
         ");
     }
 

@@ -11,6 +11,8 @@ use crate::files;
 
 /// Name of the report in the folder of its run.
 pub const FILE_NAME: &str = "report.json";
+/// Name of the report of a search for the capacity in its folder.
+pub const SEARCH_FILE_NAME: &str = "capacity.json";
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,14 @@ pub enum ReadError {
          during its drive leaves none)"
     )]
     NoFile {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder has the report of a search for the capacity.
+    #[error(
+        "read {folder}: it is the folder of a search for the capacity; open its capacity.html, or name the folder of a run"
+    )]
+    OfSearch {
         /// The folder.
         folder: PathBuf,
     },
@@ -107,7 +117,9 @@ pub fn read(path: &Path) -> Result<Report, ReadError> {
 fn unreadable(path: PathBuf, cause: std::io::Error) -> ReadError {
     match path.parent() {
         Some(folder) if cause.kind() == ErrorKind::NotFound && path.ends_with(FILE_NAME) && folder.is_dir() => {
-            ReadError::NoFile { folder: folder.to_owned() }
+            let is_of_search = folder.join(SEARCH_FILE_NAME).is_file();
+            let folder = folder.to_owned();
+            if is_of_search { ReadError::OfSearch { folder } } else { ReadError::NoFile { folder } }
         }
         _ => ReadError::Unreadable { path, cause },
     }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
 use super::contents::{Header, QuestionReport, Report, question_report};
 use super::fit::{fit, fit_text, printable};
 use super::generator::Generator;
 use super::rates::Rate;
 use super::series::WriteReport;
-use super::wording::{UNKNOWN, availability_name, conclusion, ledger_sums, millis, objective, reasons, word};
+use super::wording::{
+    UNKNOWN, availability_name, conclusion, effective, ledger_sums, millis, objective, reasons, sampled, word,
+};
 use crate::number::{percent, rate, separated};
 use crate::{
     account::{Account, Ledger, Origin},
@@ -42,7 +44,10 @@ fn render(report: &Report) -> String {
         format!("Availability\n{}", fit(&availability(&findings.availability), 1)),
         measurements(&run.scenario, &report.questions, &report.writes, &report.rates),
     ];
-    parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", fit(&ledgers(account), 3))));
+    parts.extend(report.account.as_ref().map(|account| {
+        let lines = std::iter::once(fit(&ledgers(account), 3)).chain(sampled(account));
+        format!("Account\n{}", lines.collect::<Vec<_>>().join("\n"))
+    }));
     parts.push(generator(&report.generator));
     let proves_nothing = report.verdict == Overall::Invalid;
     let note = if proves_nothing { "The run is INVALID, so what follows says nothing about the stores.\n" } else { "" };
@@ -120,7 +125,7 @@ fn slos(judged: &[Judged]) -> Table {
 
 /// The samples, the effective ones and the bad ones.
 fn counts([samples, bad]: [u64; 2], test: &Proportion) -> [String; 3] {
-    [samples, test.effective.samples as u64, bad].map(separated)
+    [separated(samples), effective(test), separated(bad)]
 }
 
 /// What a verdict excludes.
@@ -186,16 +191,19 @@ fn questions(questions: &[QuestionReport]) -> Table {
 
 fn question_latencies(questions: &[QuestionReport]) -> Table {
     let mut table = table(&["question", "store", "p50", "p95", "p99", "max"], 0);
+    align_left(&mut table, 1);
     for asked in questions {
-        let texts = [asked.name(), asked.store.as_str().to_owned()].map(left);
-        table.add_row(texts.into_iter().chain(asked.latency.columns().map(|us| Cell::new(millis(us)))));
+        let texts = [asked.name(), asked.store.as_str().to_owned()].into_iter();
+        table.add_row(texts.chain(asked.latency.columns().map(millis)));
     }
     table
 }
 
-/// A cell of text.
-fn left(text: impl ToString) -> Cell {
-    Cell::new(text).set_alignment(CellAlignment::Left)
+/// Aligns a column of text. It is the column that is aligned, since the cells are written anew when the table is [fitted](fit).
+pub(crate) fn align_left(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
 }
 
 /// Latencies are those of acknowledged writes, from their intended starts.
@@ -248,6 +256,8 @@ fn ledgers(account: &Account) -> Table {
         "balance",
     ];
     let mut table = table(&header, 1);
+    align_left(&mut table, 1);
+    align_left(&mut table, 2);
     let mut loaded: BTreeMap<(&str, &str), Vec<&Ledger>> = BTreeMap::new();
     for ledger in &account.ledgers {
         match ledger.origin {
@@ -264,11 +274,10 @@ fn ledgers(account: &Account) -> Table {
     table
 }
 
-fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> {
-    let numbers = ledger_sums(ledgers);
+fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<String> {
     let balance = if ledgers.iter().all(|ledger| ledger.balances()) { "exact" } else { "OFF" };
-    let texts = [store, kind, tenant].map(left);
-    texts.into_iter().chain(numbers.map(Cell::new)).chain([Cell::new(balance)]).collect()
+    let texts = [store, kind, tenant].map(str::to_owned).into_iter();
+    texts.chain(ledger_sums(ledgers)).chain([balance.to_owned()]).collect()
 }
 
 /// What failed or was invalid, and the verdict as the last sentence.

@@ -11,7 +11,7 @@ use sluice_schemas::Store;
 
 use super::*;
 use crate::{
-    account::{Account, Differences, Ledger, Origin},
+    account::{Account, Differences, Ledger, Origin, Sampled},
     measure::{Backing, GeneratorHealth, Measurements, Outcome, Sample, WriteRecorder},
     population::TenantClass,
     question::Question,
@@ -102,6 +102,12 @@ fn report_of(mut measured: Measurements, missing: u64, landed_in: Option<f64>) -
             ledger(Origin::Driven, "communication_events", missing),
             ledger(Origin::Loaded, "agent_metrics", 0),
         ],
+        sampled: vec![Sampled {
+            store: "Elasticsearch".to_owned(),
+            records: "communications".to_owned(),
+            compared: 60_000,
+            of: 500_000,
+        }],
         ..Account::default()
     };
     let minute = Duration::from_mins(1);

@@ -66,7 +66,7 @@ pub(super) fn steps(scenario: &Scenario, plan: &Plan) -> String {
             "  settle   until every record has landed, at most {} after the last one",
             exact_duration(scenario.settle)
         ),
-        "  account  every record in every store is compared with the plan".to_owned(),
+        "  account  the records in every store are compared with the plan".to_owned(),
         in_all(scenario, population, totals, past.events),
     ]);
     lines.join("\n")

@@ -1,12 +1,18 @@
 //! The words and numbers that every form of a report has in common. It decides nothing.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use sluice_schemas::Store;
 
 use super::contents::Report;
-use crate::account::Ledger;
+use crate::account::{Account, Ledger, Sampled};
 use crate::number::{counted, percent, separated};
 use crate::scenario::{Operation, Slo, brief_duration, exact_duration};
 use crate::verdict::{Availability, Findings, Overall, Proportion, Subject, Verdict};
+
+/// A write that takes so long is worth a word in a PASS.
+const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// Shown if nothing was measured, which is not zero.
 pub(super) const UNKNOWN: &str = "-";
@@ -25,6 +31,11 @@ pub(super) fn objective(slo: &Slo) -> String {
     format!("{}{of} within {}{rate}{tenants}{users}{windows}", percent(slo.objective), exact_duration(slo.within))
 }
 
+/// The effective sample, if the samples show how they depend on each other.
+pub(super) fn effective(test: &Proportion) -> String {
+    test.effective_samples().map_or_else(|| UNKNOWN.to_owned(), separated)
+}
+
 /// The sums of ledgers: produced, landed, dead-lettered, missing, duplicate, wrong and unexpected.
 pub(super) fn ledger_sums(ledgers: &[&Ledger]) -> [String; 7] {
     let counts: [fn(&Ledger) -> u64; 7] = [
@@ -37,6 +48,16 @@ pub(super) fn ledger_sums(ledgers: &[&Ledger]) -> [String; 7] {
         |ledger| ledger.differences.unexpected,
     ];
     counts.map(|count| separated(ledgers.iter().map(|ledger| count(ledger)).sum()))
+}
+
+/// What the account compared by a sample, a sentence each.
+pub(super) fn sampled(account: &Account) -> Vec<String> {
+    let sentence = |one: &Sampled| {
+        let Sampled { store, records, compared, of } = one;
+        let [compared, of] = [*compared, *of].map(separated);
+        format!("{store}: all {records} were counted, and the contents of {compared} of {of} compared")
+    };
+    account.sampled.iter().map(sentence).collect()
 }
 
 /// What is judged, as a sentence about the store.
@@ -126,13 +147,26 @@ fn pass(report: &Report) -> String {
     let of_stores = findings.availability.iter().filter(|one| one.subject == Subject::Operations);
     let outages = longer("outages", of_stores.map(|one| &one.test));
     let not_excluded: Vec<String> = [stalls, outages].into_iter().flatten().collect();
+    let slow = slow_writes(report).map_or_else(String::new, |slow| format!("; {slow}"));
     let limit = if not_excluded.is_empty() {
         String::new()
     } else {
         let drive = exact_duration(report.run.scenario.duration);
         format!("; a run of {drive} can't exclude {}", not_excluded.join(", or "))
     };
-    format!("PASS: {met}{account}{limit}")
+    format!("PASS: {met}{account}{slow}{limit}")
+}
+
+/// The slowest writes that no SLO judges, if they were so slow that a user would want to know.
+fn slow_writes(report: &Report) -> Option<String> {
+    let is_judged = |store: Store| {
+        let of = if store == Store::Kafka { Operation::Events } else { Operation::Commits };
+        report.run.scenario.slos.iter().any(|slo| slo.of == of)
+    };
+    let unjudged = report.writes.iter().filter(|one| !is_judged(one.store));
+    let slowest = unjudged.filter_map(|one| Some((one.store, one.latency.max_us?))).max_by_key(|(_, micros)| *micros);
+    let (store, micros) = slowest.filter(|(_, micros)| *micros >= SLOW_WRITE.as_micros() as u64)?;
+    Some(format!("the slowest write to {store} took {}, which no SLO judges", millis(Some(micros))))
 }
 
 /// What is longer than all of these tests exclude; `None` if none was decided.

@@ -20,7 +20,7 @@ use crate::question::custom::CustomQuestion;
 /// A checked scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
-    /// Short name, used in reports and file names.
+    /// Short name, used in reports.
     pub name: String,
     /// A one-sentence description.
     pub description: String,
@@ -147,6 +147,11 @@ pub struct Availability {
     pub longest_outage: Option<Duration>,
     /// What a run means that is too short to decide it.
     pub undecided: Undecided,
+}
+
+impl Availability {
+    /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL.
+    pub(crate) const ALPHA: f64 = 0.05;
 }
 
 impl Default for Availability {

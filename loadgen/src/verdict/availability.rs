@@ -1,5 +1,6 @@
 //! The tests of availability: for each store, the share of its questions and writes that succeed, and for writes that
-//! the drive retries, the share that succeeds at the first attempt.
+//! the drive retries, the share that succeeds at the first attempt. An answer within its time-out is no failure here,
+//! however slow or wrong.
 
 use std::time::Duration;
 
@@ -13,9 +14,6 @@ use super::reason::Bad;
 use crate::binomial::Verdict;
 use crate::measure::{Measurements, WriteRecorder, blocks::Blocks};
 use crate::scenario::{self, Undecided};
-
-/// Maximum accepted probability of a wrong PASS, and of a wrong FAIL.
-pub(super) const ALPHA: f64 = 0.05;
 
 /// What must succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,7 +96,8 @@ fn judge(
     scenario::Availability { longest_outage, undecided, .. }: scenario::Availability,
     outcomes: &Blocks,
 ) -> Availability {
-    let hypothesis = Hypothesis { allowed: 1.0 - objective, alpha: ALPHA, longest_stall: longest_outage };
+    let hypothesis =
+        Hypothesis { allowed: 1.0 - objective, alpha: scenario::Availability::ALPHA, longest_stall: longest_outage };
     let (samples, failed) = (outcomes.samples(), outcomes.exceedances());
     let test = Proportion::test(outcomes, hypothesis, Bad::Failures);
     Availability { store, subject, objective, samples, failed, test, undecided }

@@ -1,5 +1,6 @@
 //! The rates of false verdicts, by simulation: stores exactly at the limit of 95 %, whose slowness comes independently,
-//! in stalls, correlated, drifting or from two modes. No verdict may be wrong more often than alpha and a point.
+//! in stalls, correlated, drifting or from two modes. No verdict may be wrong more often than alpha and a point. It
+//! simulates samples and drives no store.
 //!
 //! `SLUICE_TEST_LONG=1 cargo test --workspace --lib error_rates -- --nocapture` makes the table of `docs/verdict.md`.
 
@@ -73,7 +74,7 @@ impl Simulation {
     fn new(process: Process, drive: f64, run: u64) -> Self {
         let rng = KeyedRng::new(run, "error rates", [drive as u64, 0]);
         let mut simulation = Self { process, drive, rng, latency: 0.0, is_slow: false, until: 0.0 };
-        simulation.latency = simulation.normal();
+        simulation.latency = simulation.rng.normal();
         // Start in the stationary state: a run may begin in the middle of a stall.
         simulation.is_slow = simulation.rng.chance(simulation.share_of_slowness());
         let whole = simulation.draw_length();
@@ -81,10 +82,6 @@ impl Simulation {
         let left = if simulation.is_slow && is_fixed { simulation.rng.unit() } else { 1.0 };
         simulation.until = whole * left;
         simulation
-    }
-
-    fn normal(&mut self) -> f64 {
-        (2.0 * self.rng.exponential(1.0)).sqrt() * (std::f64::consts::TAU * self.rng.unit()).cos()
     }
 
     fn share_of_slowness(&self) -> f64 {
@@ -124,7 +121,7 @@ impl Simulation {
             (Process::Drift, _) => 0.1 * at / self.drive,
             (Process::Correlated(time), _) => {
                 let kept = (-gap / (time * self.drive)).exp();
-                self.latency = kept * self.latency + (1.0 - kept * kept).sqrt() * self.normal();
+                self.latency = kept * self.latency + (1.0 - kept * kept).sqrt() * self.rng.normal();
                 return self.latency > ONE_IN_TWENTY;
             }
             (Process::Stalls(_) | Process::RandomStalls(_), is_slow) => return is_slow,

@@ -1,4 +1,5 @@
-//! The test of one objective: whether the share of bad samples is at most the allowed one.
+//! The test of one objective: whether the share of bad samples is at most the allowed one. It knows neither stores nor
+//! latencies.
 
 use std::time::Duration;
 
@@ -54,6 +55,13 @@ impl Proportion {
             Self { allowed, effective, low, high, fail_probability, verdict, excluded, reason: String::new() };
         test.reason = reason::explain(&test, (blocks, period), hypothesis, bad);
         test
+    }
+
+    /// The effective sample in whole samples; `None` if it is only bounded by the samples themselves: without a bad one, nothing
+    /// shows how they depend on each other.
+    pub(crate) fn effective_samples(&self) -> Option<u64> {
+        let EffectiveSample { samples, exceedances, taken_from, .. } = self.effective;
+        (exceedances > 0.0 || samples < taken_from as f64).then_some(samples as u64)
     }
 
     /// Whether the effective sample is so small that not even one without a bad sample passes at that alpha.

@@ -34,6 +34,13 @@ impl Bad {
         }
     }
 
+    fn one(self) -> &'static str {
+        match self {
+            Self::Exceedances => "an exceedance",
+            Self::Failures => "a failure",
+        }
+    }
+
     fn period(self) -> &'static str {
         match self {
             Self::Exceedances => "stalls",
@@ -51,24 +58,32 @@ impl Bad {
 
 /// The reason of a verdict, from the samples of the drive or window that it judges.
 pub(super) fn explain(test: &Proportion, judged: (&Blocks, &str), hypothesis: Hypothesis, bad: Bad) -> String {
-    let verb = bad.verb();
-    let held = test.excluded.map_or_else(String::new, |excluded| {
+    let outcome = match test.verdict {
+        Verdict::Pass => "met",
+        Verdict::Fail => "missed",
+        Verdict::Inconclusive => return undecided(test, judged, hypothesis, bad),
+    };
+    let unless = test.excluded.map_or_else(String::new, |excluded| {
         let [stall, correlation] = [excluded.stall, excluded.correlation].map(brief_duration);
         let (period, in_general) = (bad.period(), bad.in_general());
-        format!("; this holds unless {period} last longer than {stall}, or {in_general} correlated over more than {correlation}")
+        format!(" unless {period} last longer than {stall}, or {in_general} correlated over more than {correlation}")
     });
-    match test.verdict {
-        Verdict::Pass => format!("at most {} {verb}{held}", percent(test.high)),
-        Verdict::Fail => format!("at least {} {verb}{held}", percent(test.low)),
-        Verdict::Inconclusive => undecided(test, judged, hypothesis, bad),
-    }
+    // No bound on the share: it would hold for shorter stalls alone.
+    format!("{}; the objective is {outcome}{unless}", seen(judged.0, bad))
+}
+
+/// How many samples were bad.
+fn seen(blocks: &Blocks, bad: Bad) -> String {
+    let [bad_ones, samples] = [blocks.exceedances(), blocks.samples()].map(separated);
+    let share = percent(blocks.exceedances() as f64 / blocks.samples().max(1) as f64);
+    let share = if blocks.exceedances() > 0 { format!(" ({share})") } else { String::new() };
+    format!("{bad_ones} of {samples}{share} {}", bad.verb())
 }
 
 fn undecided(test: &Proportion, (blocks, period): (&Blocks, &str), hypothesis: Hypothesis, bad: Bad) -> String {
     let Hypothesis { allowed, alpha, longest_stall } = hypothesis;
     let (drive, needed, effective) = (blocks.drive(), binomial::min_samples(allowed, alpha), test.effective.samples);
-    let [bad_ones, samples] = [blocks.exceedances(), blocks.samples()].map(separated);
-    let seen = format!("{bad_ones} of {samples} {}", bad.verb());
+    let seen = seen(blocks, bad);
     let seen_first = if blocks.exceedances() > 0 { format!("{seen}; ") } else { String::new() };
     if let Some(stall) = longest_stall.filter(|stall| drive.div_duration_f64(*stall) < needed as f64) {
         let [stall, needed] = [exact_duration(stall), brief_duration(stall * needed as u32)];
@@ -77,14 +92,14 @@ fn undecided(test: &Proportion, (blocks, period): (&Blocks, &str), hypothesis: H
     if test.has_too_few_samples(alpha) {
         let longer = more_time(drive, needed as f64 / effective).filter(|_| blocks.exceedances() == 0);
         let longer = longer.map_or_else(
-            || " without one".to_owned(),
+            || format!(" without {}", bad.one()),
             |longer| format!(", as many as a {period} of about {longer} has"),
         );
+        let is_whole = test.effective.samples >= blocks.samples() as f64;
         let [effective, needed] = [effective as u64, needed].map(separated);
-        let share = percent(1.0 - allowed);
-        return format!(
-            "{seen_first}an effective sample of {effective} can't show {share}; that needs {needed}{longer}"
-        );
+        let found =
+            if is_whole { format!("{effective} samples") } else { format!("an effective sample of {effective}") };
+        return format!("{seen_first}{found} can't show {}; that needs {needed}{longer}", percent(1.0 - allowed));
     }
     let [low, high] = [test.low, test.high].map(percent);
     let share = Behavior::measured(test.effective.taken_from, effective, test.effective.exceedances).share;

@@ -1,13 +1,13 @@
-//! Warnings before a run: no SLO at all, SLOs that are probably not decided, and questions that no SLO judges or that an SLO could hide.
+//! Warnings before a run: no SLO at all, SLOs that are probably not decided, and questions that no SLO judges or that an SLO
+//! could hide. A warning never changes a verdict.
 
 use std::collections::BTreeMap;
 
-use super::availability::ALPHA;
 use super::forecast::{Behavior, Forecast, forecast};
 use crate::binomial;
 use crate::number::{percent, separated};
 use crate::question::{Question, Store};
-use crate::scenario::{Availability, Scenario, Slo, Undecided, brief_duration, exact_duration};
+use crate::scenario::{Availability, Scenario, Slo, Undecided};
 
 /// The warnings about a scenario, one sentence each. `measured` is what an earlier run measured about its SLOs, by their names.
 pub fn warnings(scenario: &Scenario, measured: &BTreeMap<String, Behavior>) -> Vec<String> {
@@ -21,10 +21,20 @@ pub fn warnings(scenario: &Scenario, measured: &BTreeMap<String, Behavior>) -> V
         warnings.push("it has no SLO, so a run without a failure is INCONCLUSIVE; add an [[slo]]".to_owned());
         return warnings;
     }
-    for question in scenario.probes.keys().filter(|&&question| scenario.slos_of(question, None).next().is_none()) {
-        warnings.push(format!("`{question}` is asked and measured, but no SLO judges it"));
-    }
+    warnings.extend(unjudged(scenario));
     warnings
+}
+
+/// Questions that no SLO judges.
+fn unjudged(scenario: &Scenario) -> Option<String> {
+    let unjudged = scenario.probes.keys().filter(|&&question| scenario.slos_of(question, None).next().is_none());
+    let names: Vec<String> = unjudged.map(|question| format!("`{question}`")).collect();
+    match names.split_last()? {
+        (only, []) => Some(format!("{only} is asked and measured, but no SLO judges it")),
+        (last, others) => {
+            Some(format!("{} and {last} are asked and measured, but no SLO judges them", others.join(", ")))
+        }
+    }
 }
 
 /// Samples that may pass, and probably don't decide. That none can pass is a mistake of the scenario.
@@ -54,19 +64,11 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo, measured: Option<Behavior>) -
 
 /// Availability that the planned operations can't decide, although the run needs it.
 fn undecided_availability(scenario: &Scenario) -> Option<String> {
-    let Availability { objective, longest_outage, undecided, .. } = scenario.availability;
+    let Availability { objective, undecided, .. } = scenario.availability;
     if undecided == Undecided::Allow {
         return None;
     }
-    let needed = binomial::min_samples(1.0 - objective, ALPHA);
-    if let Some(outage) = longest_outage.filter(|outage| *outage * needed as u32 > scenario.duration) {
-        let needed = brief_duration(outage * needed as u32);
-        return Some(format!(
-            "availability can't be decided: to exclude outages of {} takes a drive of {needed}; lower \
-             `availability.longest_outage`, or let the run pass without it with `availability.undecided = \"allow\"`",
-            exact_duration(outage)
-        ));
-    }
+    let needed = binomial::min_samples(1.0 - objective, Availability::ALPHA);
     let samples = |store| scenario.planned_operations(store);
     let few = |store: &&Store| (1..needed).contains(&samples(**store));
     let few: Vec<Store> = Store::ALL.iter().filter(few).copied().collect();

@@ -1,4 +1,5 @@
-//! The section on the account: produced = landed + dead-lettered, for each kind of record in each store.
+//! The section on the account: produced = landed + dead-lettered, for each kind of record in each store. It compares no
+//! records itself.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use maud::{Markup, html};
 
 use crate::account::{Account, Ledger, Origin};
 use crate::report::contents::Report;
-use crate::report::wording::ledger_sums;
+use crate::report::wording::{ledger_sums, sampled};
 
 /// The section.
 pub(super) fn section(report: &Report) -> Markup {
@@ -17,6 +18,7 @@ pub(super) fn section(report: &Report) -> Markup {
                 p.note {
                     "Produced = landed + dead-lettered, compared record by record. "
                     @if account.is_balanced() { "It is exact." } @else { "It is not exact; the verdict names each difference." }
+                    @for sentence in sampled(account) { " " (sentence) "." }
                 }
                 (ledgers(account))
             } @else {

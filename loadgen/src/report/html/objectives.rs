@@ -1,11 +1,11 @@
-//! The section on the objectives: each with its verdict, its interval and its reason.
+//! The section on the objectives: each with its verdict, its interval and its reason. It tests nothing itself.
 
 use maud::{Markup, html};
 
 use super::interval;
 use crate::number::{percent, separated};
 use crate::report::contents::Report;
-use crate::report::wording::{availability_name, millis, objective, word};
+use crate::report::wording::{availability_name, effective, millis, objective, word};
 use crate::verdict::{Availability, Judged, Proportion, Verdict};
 
 /// The section.
@@ -14,8 +14,9 @@ pub(super) fn section(report: &Report) -> Markup {
         section #objectives {
             h2 { "Objectives" }
             p.note {
-                "The bar is the share that misses the limit, as far as this run can tell (one-sided bounds at alpha). An \
-                 objective passes when the whole bar is in the allowed zone, and fails when none of it is."
+                "The bar is the share that misses the limit, as far as this run can tell: one-sided bounds at alpha, for samples \
+                 as correlated as they were seen to be. An objective passes when the whole bar is in the allowed zone, and fails when \
+                 none of it is; its reason says for which stalls that holds."
             }
             @for one in &report.findings.slos { (slo(one)) }
             @if !report.findings.availability.is_empty() {
@@ -30,7 +31,7 @@ fn slo(one: &Judged) -> Markup {
     let latency = one.latency;
     let numbers = [
         ("samples", separated(one.counts.samples)),
-        ("effective", separated(one.test.effective.samples as u64)),
+        ("effective", effective(&one.test)),
         ("missed", separated(one.counts.exceedances)),
         ("p50", millis(latency.p50_us)),
         ("p95", millis(latency.p95_us)),
@@ -41,11 +42,8 @@ fn slo(one: &Judged) -> Markup {
 }
 
 fn availability(one: &Availability) -> Markup {
-    let numbers = [
-        ("samples", separated(one.samples)),
-        ("effective", separated(one.test.effective.samples as u64)),
-        ("failed", separated(one.failed)),
-    ];
+    let numbers =
+        [("samples", separated(one.samples)), ("effective", effective(&one.test)), ("failed", separated(one.failed))];
     let target = format!("{} succeed", percent(one.objective));
     article(&availability_name(one), &target, &one.test, &numbers)
 }
