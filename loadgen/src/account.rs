@@ -33,7 +33,7 @@ use crate::plan::Totals;
 use crate::run_context::RunContext;
 
 pub use error::AccountError;
-pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Provenance, Recomputed};
+pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Provenance, Recomputed, Sampled};
 pub use settle::{Settled, count_letters, settle};
 
 /// Draws up the account. `acknowledged` comes from the drive, by index of the tenant; it is empty after a load without

@@ -1,5 +1,5 @@
-//! The account of Elasticsearch: documents are counted by tenant and compared by sample, all of them if a count is
-//! wrong. Only the loaded population is expected there. The account never writes.
+//! The account of Elasticsearch: documents are counted by tenant and compared, of many a sample: all of them if a count, or one
+//! in the sample, is wrong. Only the loaded population is expected there. The account never writes.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use uuid::Uuid;
 
 use super::canonical::Canonical as _;
 use super::error::AccountError;
-use super::ledger::{Account, DifferenceKind, Differences};
+use super::ledger::{Account, DifferenceKind, Differences, Sampled};
 use super::page::loaded_ledger;
 use crate::load;
-use crate::plan::Plan;
 use crate::run_context::RunContext;
 use crate::target::elasticsearch::{WHOLE, communications, communications_index};
 
-/// Sample size per tenant, if the tenant's count is right.
-const SAMPLE: u64 = 500;
+/// Documents of all tenants that are compared, about, and those of each tenant at least.
+const COMPARED: u64 = 60_000;
+const LEAST: u64 = 500;
 /// Documents per request.
 const BATCH: usize = 500;
 
@@ -33,22 +33,41 @@ async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, 
     Ok(buckets.iter().filter_map(count).collect())
 }
 
-/// Compares a tenant's documents: a sample if their count is right, otherwise all of them.
+/// Compares a tenant's documents: a sample of about `sample` if their count is right, and all of them if it is not or if one of
+/// the sample is wrong. Returns how many were compared as well.
 async fn compare(
+    context: RunContext<'_>,
     client: &Elastic,
-    names: &Names,
-    plan: &Plan,
     tenant: usize,
-    count: u64,
-) -> Result<Differences, AccountError> {
-    let planned = plan.population().tenants()[tenant].past_communications;
-    let step = if count == planned { (planned / SAMPLE).max(1) } else { 1 };
+    (count, sample): (u64, u64),
+) -> Result<(u64, Differences), AccountError> {
+    let planned = context.plan.population().tenants()[tenant].past_communications;
+    let step = if count == planned { planned.div_ceil(sample).max(1) } else { 1 };
+    let (compared, present, differences) = compare_each(context, client, tenant, step).await?;
+    if step > 1 && differences.is_none() {
+        return Ok((compared, differences));
+    }
+    let (compared, present, mut differences) =
+        if step > 1 { compare_each(context, client, tenant, 1).await? } else { (compared, present, differences) };
+    (present..count).for_each(|_| differences.note(DifferenceKind::Unexpected, "document"));
+    Ok((compared, differences))
+}
+
+/// Compares one in `step` of a tenant's documents. Returns how many, how many of them are there, and the differences.
+async fn compare_each(
+    context: RunContext<'_>,
+    client: &Elastic,
+    tenant: usize,
+    step: u64,
+) -> Result<(u64, u64, Differences), AccountError> {
+    let population = context.plan.population();
+    let planned = population.tenants()[tenant].past_communications;
     let indices: Vec<u64> = (0..planned).step_by(step as usize).collect();
     let (mut differences, mut present) = (Differences::default(), 0);
     for batch in indices.chunks(BATCH) {
         let expected: Vec<Communication> =
-            batch.iter().map(|index| plan.population().past_communication(tenant, *index)).collect();
-        for (communication, found) in expected.iter().zip(fetch(client, names, &expected).await?) {
+            batch.iter().map(|index| population.past_communication(tenant, *index)).collect();
+        for (communication, found) in expected.iter().zip(fetch(client, context.names, &expected).await?) {
             present += u64::from(found.is_some());
             match found {
                 None => differences.note(DifferenceKind::Missing, &communication.identity()),
@@ -59,10 +78,7 @@ async fn compare(
             }
         }
     }
-    if step == 1 {
-        (present..count).for_each(|_| differences.note(DifferenceKind::Unexpected, "document"));
-    }
-    Ok(differences)
+    Ok((indices.len() as u64, present, differences))
 }
 
 async fn fetch(
@@ -90,9 +106,14 @@ async fn fetch(
 pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> Result<(), AccountError> {
     let client = Elastic::new(context.stores)?;
     let mut counts = counts(&client, context.names).await?;
-    for tenant in context.plan.population().tenants() {
+    let tenants = context.plan.population().tenants();
+    let planned: u64 = tenants.iter().map(|tenant| tenant.past_communications).sum();
+    let mut all_compared = 0;
+    for tenant in tenants {
         let landed = counts.remove(&tenant.id).unwrap_or_default();
-        let differences = compare(&client, context.names, context.plan, tenant.index, landed).await?;
+        let sample = (COMPARED * tenant.past_communications / planned.max(1)).max(LEAST);
+        let (compared, differences) = compare(context, &client, tenant.index, (landed, sample)).await?;
+        all_compared += compared;
         let tenant_id = tenant.id.to_string();
         account.ledgers.push(loaded_ledger(
             "Elasticsearch",
@@ -101,6 +122,10 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
             (tenant.past_communications, landed),
             differences,
         ));
+    }
+    if all_compared < planned {
+        let (store, records) = ("Elasticsearch".to_owned(), "communications".to_owned());
+        account.sampled.push(Sampled { store, records, compared: all_compared, of: planned });
     }
     for (tenant, landed) in counts {
         let differences = Differences { unexpected: landed, ..Differences::default() };

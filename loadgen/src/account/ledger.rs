@@ -141,6 +141,19 @@ pub struct Recomputed {
     pub differing: u64,
 }
 
+/// Records of a store that were all counted, and of which a sample was compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sampled {
+    /// The store.
+    pub store: String,
+    /// The records.
+    pub records: String,
+    /// How many were compared.
+    pub compared: u64,
+    /// How many there should be.
+    pub of: u64,
+}
+
 /// The whole account of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
@@ -150,6 +163,9 @@ pub struct Account {
     pub provenance: Vec<Provenance>,
     /// One entry per aggregate table.
     pub recomputed: Vec<Recomputed>,
+    /// Records that were counted, and compared by a sample.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sampled: Vec<Sampled>,
     /// Why a store's part is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unaccounted: Vec<String>,
@@ -203,13 +219,15 @@ impl Ledger {
     }
 
     fn discrepancy(&self) -> String {
-        let Self { store, kind, tenant, planned, produced, landed, dead_lettered, differences, .. } = self;
+        let Self { store, kind, tenant, planned, produced, landed, dead_lettered, differences, origin } = self;
         let Differences { missing, duplicate, wrong, unexpected, examples } = differences;
         format!(
             "{store} {kind}, tenant {tenant}: planned {planned}, produced {produced}, landed {landed}, \
-             dead-lettered {dead_lettered}; {missing} missing, {duplicate} duplicate, {wrong} wrong, {unexpected} unexpected{}{}",
+             dead-lettered {dead_lettered}; {missing} missing, {duplicate} duplicate, {wrong} wrong, {unexpected} unexpected{}{}{}",
             if examples.is_empty() { "" } else { ": " },
-            examples.join(", ")
+            examples.join(", "),
+            // The next run would keep it as it is.
+            if *origin == Origin::Loaded { "; --reload loads it again" } else { "" }
         )
     }
 }

@@ -67,16 +67,23 @@ where
 {
     let reading = |(identity, value): (I, V)| {
         let found = read(identity.clone());
-        async move { found.await.map(|found| (identity, value, found)) }
+        async move {
+            match found.await {
+                Ok(found) => Ok((identity, found.map(|found| found == value))),
+                // One value that can't be read says nothing about the others.
+                Err(error) if error.is_wrong_answer() => Ok((identity, Some(false))),
+                Err(error) => Err(error),
+            }
+        }
     };
     let mut compared = stream::iter(expected).map(reading).buffered(IN_FLIGHT);
     let (mut differences, mut present) = (Differences::default(), 0);
-    while let Some((identity, value, found)) = compared.try_next().await? {
-        present += u64::from(found.is_some());
-        match found {
+    while let Some((identity, is_right)) = compared.try_next().await? {
+        present += u64::from(is_right.is_some());
+        match is_right {
             None => differences.note(DifferenceKind::Missing, &identity.to_string()),
-            Some(other) if other != value => differences.note(DifferenceKind::Wrong, &identity.to_string()),
-            Some(_) => {}
+            Some(false) => differences.note(DifferenceKind::Wrong, &identity.to_string()),
+            Some(true) => {}
         }
     }
     Ok((present, differences))

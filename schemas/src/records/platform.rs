@@ -1,4 +1,4 @@
-//! The rows of PostgreSQL's tables, which other stores hold copies of.
+//! The rows of PostgreSQL's tables, which other stores hold copies of. This module runs no statement.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,7 @@ pub struct Content {
 
 /// A customer: table `customers` in PostgreSQL, key `ctx:{customer_id}` in the Redis cache.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Customer {
     /// Identity.
     pub id: Uuid,

@@ -1,4 +1,4 @@
-//! The values of the Redis state cluster.
+//! The values of the Redis state cluster. This module sets no time to live.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use super::millis;
 
 /// A signed-in user: key `session:{user_id}` in the Redis state cluster, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Session {
     /// The tenant it belongs to.
     pub tenant_id: Uuid,
@@ -24,6 +25,7 @@ pub struct Session {
 
 /// What an agent does: key `agent:{agent_id}:state` in the Redis state cluster, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AgentState {
     /// The tenant it belongs to.
     pub tenant_id: Uuid,
@@ -39,6 +41,7 @@ pub struct AgentState {
 
 /// A message to an agent: an item of the list `agent:{agent_id}:queue` in the Redis state cluster, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AgentMessage {
     /// Identity.
     pub id: Uuid,
