@@ -77,14 +77,19 @@ pub struct Response {
 }
 
 impl Elastic {
-    /// Creates the client without connecting.
+    /// Creates the client without connecting. Requests end after [`REQUEST_TIMEOUT`].
     pub fn new(stores: &Stores) -> Result<Self, ConnectError> {
+        Self::limited(stores, REQUEST_TIMEOUT)
+    }
+
+    /// Creates the client without connecting. Requests end after `longest`.
+    pub fn limited(stores: &Stores, longest: Duration) -> Result<Self, ConnectError> {
         let settings = &stores.elasticsearch;
         // Only a URL that ends with a slash keeps its path when another path is joined to it.
         let url = Url::parse(&format!("{}/", settings.url.trim_end_matches('/')))
             .map_err(|error| unreachable(&settings.url, &error))?;
         let http = Client::builder().no_proxy().redirect(redirect::Policy::none());
-        let http = http.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT).build();
+        let http = http.connect_timeout(CONNECT_TIMEOUT).timeout(longest).build();
         let http = http.map_err(|error| unreachable(&settings.url, &error))?;
         Ok(Self { http, url, login: settings.login.clone() })
     }

@@ -12,7 +12,7 @@ use super::parameters::Parameters;
 use crate::question::Answer;
 use crate::question::custom::{CustomQuestion, Piece, Rows};
 use crate::target::QueryError;
-use crate::target::elasticsearch::WHOLE;
+use crate::target::elasticsearch::{LONGEST, WHOLE};
 
 /// A search as it is sent.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub(super) struct Client(Elastic);
 impl Client {
     /// Creates the client without connecting.
     pub(super) fn new(stores: &Stores) -> Result<Self, sluice_schemas::connect::ConnectError> {
-        Ok(Self(Elastic::new(stores)?))
+        Ok(Self(Elastic::limited(stores, LONGEST)?))
     }
 
     /// Searches. The rows are all hits, and the first value is the identifier of the first one.

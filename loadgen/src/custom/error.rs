@@ -1,4 +1,4 @@
-//! Why a question of a scenario's own can't be asked.
+//! Why a question of a scenario's own can't be asked. A wrong answer is never one of these errors.
 
 use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;
@@ -68,10 +68,25 @@ impl CustomError {
     }
 }
 
-/// PostgreSQL's own message, without what the client adds; for an index that does not exist, what to do.
+/// What to do about a table that does not exist.
+const NO_TABLE: &str = "correct `text`, or name the `database` that has it";
+/// PostgreSQL's code of that error (`undefined_table`), and the names that ClickHouse gives it.
+const UNDEFINED_TABLE: &str = "42P01";
+const UNKNOWN_TABLE: [&str; 2] = ["(UNKNOWN_TABLE)", "(UNKNOWN_DATABASE)"];
+
+/// PostgreSQL's own message, without what the client adds; for a table or an index that does not exist, what to do.
 fn message(error: &QueryError) -> String {
     match error {
-        QueryError::Postgres(sqlx::Error::Database(error)) => format!("PostgreSQL says: {}", error.message()),
+        QueryError::Postgres(sqlx::Error::Database(error)) => {
+            let lacks_table = error.code().is_some_and(|code| code == UNDEFINED_TABLE);
+            let advice = if lacks_table { format!("; {NO_TABLE}") } else { String::new() };
+            format!("PostgreSQL says: {}{advice}", error.message())
+        }
+        QueryError::ClickHouse(clickhouse::error::Error::BadResponse(text))
+            if UNKNOWN_TABLE.iter().any(|name| text.contains(name)) =>
+        {
+            format!("{error}; {NO_TABLE}")
+        }
         QueryError::Elasticsearch(ElasticError::Refused { status, .. }) if status.as_u16() == 404 => {
             format!(
                 "{error}; correct `index`, or name the namespace that has it with --namespace or `stores.namespace`"

@@ -13,7 +13,7 @@ use super::shared::Shared;
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
 use crate::population::TenantClass;
-use crate::question::{Answer, Question};
+use crate::question::{Answer, Question, Subject};
 use crate::target::QueryError;
 
 /// A reply of a store.
@@ -92,7 +92,8 @@ fn outcome(
     };
     let Err(error) = compared else { return Outcome::Correct };
     if shared.should_log_failure() {
-        tracing::warn!(%question, tenant, at = ?probe.at, error, "an answer is wrong");
+        let subject = Subject { population: shared.plan.population(), tenant, key: &probe.key }.name();
+        tracing::warn!(%question, tenant, subject, at = ?probe.at, error, "an answer is wrong");
     }
     Outcome::Wrong
 }

@@ -1,4 +1,5 @@
-//! Answers, as stores return them and as the plan expects them. Every column that a question asks for is compared.
+//! Answers, as stores return them and as the plan expects them. Every column that a question asks for is compared. This
+//! module never asks a store.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -111,6 +112,8 @@ pub(super) type RecentHit = (DateTime<Utc>, Uuid);
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TimelineEntry {
     pub(crate) id: Uuid,
+    pub(super) tenant_id: Uuid,
+    pub(super) customer_id: Uuid,
     pub(super) channel: String,
     pub(super) direction: String,
     pub(super) content: Content,
@@ -238,8 +241,11 @@ fn are_within(groups: &[LiveGroup], expected: &[LiveGroup]) -> bool {
     let is_within = |group: &LiveGroup| {
         let LiveGroup { key, events, succeeded, newest } = group;
         let bounds = expected.iter().find(|bounds| bounds.key == *key);
+        // Whether an event succeeds, its type says.
+        let successes = if key.1 == EventType::Failed { 0 } else { *events.start() };
         bounds.is_some_and(|bounds| {
-            bounds.events.contains(events.start())
+            *succeeded.start() == successes
+                && bounds.events.contains(events.start())
                 && bounds.succeeded.contains(succeeded.start())
                 && bounds.newest.contains(newest.start())
         })

@@ -1,4 +1,5 @@
-//! Answers with one column wrong, for each column that a question asks for. None of them may count as correct.
+//! Answers with one column wrong, for each column that a question asks for. None of them may count as correct. This
+//! module compares nothing itself.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sluice_schemas::records::{AgentMessage, AgentState, Channel, Customer, EventType, InteractionType, Session};
@@ -47,8 +48,10 @@ const MESSAGE: [Column<AgentMessage>; 5] = [
     ("customer_id", |row| row.customer_id = Uuid::nil()),
 ];
 
-const TIMELINE: [Column<TimelineEntry>; 6] = [
+const TIMELINE: [Column<TimelineEntry>; 8] = [
     ("id", |row| row.id = Uuid::nil()),
+    ("tenant_id", |row| row.tenant_id = Uuid::nil()),
+    ("customer_id", |row| row.customer_id = Uuid::nil()),
     ("channel", |row| row.channel.push('x')),
     ("direction", |row| row.direction.push('x')),
     ("content", |row| row.content.body.push('x')),

@@ -1,4 +1,5 @@
-//! `session`: a user's session, in the Redis state cluster. Reading it starts its time to live anew.
+//! `session`: a user's session, in the Redis state cluster. Reading it starts its time to live anew. The question never
+//! signs a user in; the load does.
 
 use std::time::Duration;
 
@@ -49,13 +50,7 @@ impl Definition for Session {
     }
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
-        Box::pin(async move {
-            let session = get_session(&targets.state, &subject.agent_id()).await?;
-            if session.as_ref().is_some_and(|session| session.tenant_id != subject.tenant_id()) {
-                return Err(QueryError::ForeignRow(STORE));
-            }
-            Ok(Answer::Session(session))
-        })
+        Box::pin(async move { Ok(Answer::Session(get_session(&targets.state, &subject.agent_id()).await?)) })
     }
 
     fn cached_for(&self) -> Option<Duration> {

@@ -28,6 +28,26 @@ impl Subject<'_> {
         self.population.tenants()[self.tenant].id
     }
 
+    /// What is asked about, for a log: identifiers, words and times of the population, which is nobody's; empty for a question of a
+    /// scenario's own.
+    pub(crate) fn name(&self) -> String {
+        let id = |index: u64| self.population.customer_id(self.tenant, index);
+        match self.key {
+            Key::Customer(index) => format!("customer {}", id(*index)),
+            Key::Agent(agent) | Key::AgentStep { agent, .. } => {
+                format!("agent {}", self.population.agent(self.tenant, *agent).id)
+            }
+            Key::Channel(channel) => format!("channel {}", channel.as_str()),
+            Key::Campaign(index) => format!("campaign {}", self.population.campaign_id(self.tenant, *index)),
+            Key::Profile(document) | Key::Content(document) => document.to_string(),
+            Key::Search { word, language, channel, from, to } => {
+                format!("{word} in {language}, {}, from {from} to {to}", channel.as_str())
+            }
+            Key::Series { window, .. } | Key::Window(window) => format!("from {} to {}", window.from, window.to),
+            Key::Draw(_) => String::new(),
+        }
+    }
+
     /// End of the loaded past. Questions exclude what the drive writes after it.
     pub(super) fn before(&self) -> DateTime<Utc> {
         self.population.past().end

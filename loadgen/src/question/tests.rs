@@ -172,7 +172,7 @@ fn real_time_answer(population: &Population, past: &Past, probe: &Probe) -> Opti
             Answer::Rate { allowed: count <= 30, count, ttl: 60..=60 }
         }
         Key::Profile(document) if probe.question == Question::CachedProfiles => {
-            // What the load has cached; look-ups may have added others.
+            // What the load has cached; lookups may have added others.
             let cached = 0..population.tenants()[tenant].customers.div_ceil(5);
             let people = cached.map(|index| population.customer(tenant, index));
             let found = people.filter(|customer| customer.is_active && contains(&customer.profile_data, document));

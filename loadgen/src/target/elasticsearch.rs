@@ -1,6 +1,8 @@
 //! Elasticsearch as searches query it: one tenant's communications, by its routing.
 //! Also names the monthly indices of communications. The client never writes.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use sluice_schemas::elastic::Elastic;
@@ -12,6 +14,9 @@ use super::error::QueryError;
 
 /// Without it, a search whose shards failed in part succeeds with fewer hits, which looks like a wrong answer.
 pub(crate) const WHOLE: &str = "allow_partial_search_results=false";
+
+/// Longer than any answer is awaited: whoever asks ends a search sooner.
+pub(crate) const LONGEST: Duration = Duration::from_mins(15);
 
 /// The index pattern of all communications.
 pub(crate) fn communications(names: &Names) -> String {
@@ -33,7 +38,7 @@ pub(crate) struct Searcher {
 impl Searcher {
     /// Creates the client; opens no connection yet.
     pub(super) fn new(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
-        Ok(Self { client: Elastic::new(stores)?, indices: communications(names) })
+        Ok(Self { client: Elastic::limited(stores, LONGEST)?, indices: communications(names) })
     }
 
     /// Sends a search, whose body is JSON, routed to a tenant's shard.

@@ -1,4 +1,4 @@
-//! Why a store returned no usable answer.
+//! Why a store returned no usable answer. The error does not say whether the question is asked again.
 
 use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;
@@ -36,7 +36,7 @@ pub enum QueryError {
         what: &'static str,
     },
     /// The store returned a row that the question excludes.
-    #[error("read the response of {0}: a row of another tenant or customer")]
+    #[error("read the response of {0}: a row that the question excludes")]
     ForeignRow(&'static str),
 }
 

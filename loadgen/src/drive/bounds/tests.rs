@@ -143,6 +143,20 @@ proptest! {
 }
 
 #[test]
+fn a_dashboard_that_shows_an_event_as_failed_is_wrong() {
+    let probe = probe(Question::LiveDashboard, 3);
+    let bounds = Bounds::new(&PLAN.0, Shard::WHOLE);
+    let now = Duration::from_secs(40);
+    let mut groups = dashboard(&probe, |at, _| at <= now);
+    let expected = expected(&bounds, &probe, now, now);
+    assert!(Answer::LiveEvents(groups.clone()).is(&expected));
+    let group = groups.iter_mut().find(|group| *group.succeeded.end() > 1).expect("a group with successes");
+    let less = group.succeeded.end() - 1;
+    group.succeeded = less..=less;
+    assert!(!Answer::LiveEvents(groups).is(&expected));
+}
+
+#[test]
 fn a_dashboard_that_is_ahead_of_the_writes_is_wrong() {
     let probe = probe(Question::LiveDashboard, 3);
     let bounds = Bounds::new(&PLAN.0, Shard::WHOLE);

@@ -74,9 +74,9 @@ const WRITE_WORDS: [&str; 13] = [
     "CALL",
 ];
 /// Functions that make the later transactions of a session write, that run a text as SQL, which could, or that change something
-/// although the transaction is read-only, in some version of PostgreSQL. They are refused in quotes as well, since these don't
+/// although the transaction is read-only, in some version of PostgreSQL: a transaction number is a write as well. They are refused in quotes as well, since these don't
 /// keep them from being called.
-const UNSAFE_FUNCTIONS: [&str; 16] = [
+const UNSAFE_FUNCTIONS: [&str; 24] = [
     "SET_CONFIG",
     "TS_STAT",
     "TS_REWRITE",
@@ -93,9 +93,17 @@ const UNSAFE_FUNCTIONS: [&str; 16] = [
     "LO_TRUNCATE64",
     "LOWRITE",
     "PG_NOTIFY",
+    "TXID_CURRENT",
+    "PG_CURRENT_XACT_ID",
+    "PG_EXPORT_SNAPSHOT",
+    "PG_PROMOTE",
+    "SETVAL",
+    "NEXTVAL",
+    "GIN_CLEAN_PENDING_LIST",
+    "PG_PREWARM",
 ];
 /// What the names of other such functions begin with.
-const UNSAFE_FAMILIES: [&str; 17] = [
+const UNSAFE_FAMILIES: [&str; 19] = [
     "QUERY_TO_XML",
     "CURSOR_TO_XML",
     "DBLINK",
@@ -113,6 +121,8 @@ const UNSAFE_FAMILIES: [&str; 17] = [
     "PG_ROTATE_",
     "PG_CANCEL_",
     "PG_TERMINATE_",
+    "BRIN_SUMMARIZE_",
+    "BRIN_DESUMMARIZE_",
 ];
 /// The word with which ClickHouse's answer would change its form; the client chooses it.
 const FORMAT: &str = "FORMAT";
@@ -348,6 +358,10 @@ mod tests {
             "SELECT * FROM connectby('t, (SELECT set_config(''default_transaction_read_only'', ''off'', false)) x', 'a', 'b', '1', 0)",
             "SELECT lo_from_bytea(0, 'x')",
             "SELECT pg_notify('orders', 'x')",
+            "SELECT txid_current()",
+            "SELECT pg_catalog.pg_current_xact_id()",
+            "SELECT nextval('orders_id_seq')",
+            "SELECT brin_summarize_new_values('orders_day')",
             "SELECT pg_logical_emit_message(false, 'a', 'b')",
             "SELECT pg_advisory_lock(1)",
             "SELECT 1 -- a\rDELETE FROM t",
