@@ -42,6 +42,7 @@ use std::path::Path;
 
 pub(crate) use decidable::never_passes;
 pub use error::ScenarioError;
+pub(crate) use forms::MAX_RECORDS;
 pub use limits::{Connections, TimeOuts};
 pub(crate) use planned::TRANSACTION_WINDOW;
 pub use schema::schema;

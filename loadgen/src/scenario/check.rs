@@ -1,4 +1,5 @@
-//! Checks a scenario as it is written in its file. Every mistake is reported with its line.
+//! Checks a scenario as it is written in its file. Every mistake is reported with its line. It never reads the file
+//! itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,9 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Utc};
 use toml::Spanned;
 
-use super::decidable::decidable;
+use super::decidable::{availability_decidable, decidable};
 use super::error::ScenarioError;
-use super::forms::{MAX_CONNECTIONS, MAX_RECORDS, MAX_TENANTS};
+use super::forms::{MAX_CONNECTIONS, MAX_RECORDS, MAX_SKEW, MAX_TENANTS};
 use super::limits::{Connections, TimeOuts};
 use super::names::name;
 use super::probes::probes;
@@ -30,6 +31,7 @@ pub(super) fn check(raw: &Raw, access: Option<Access>, source: &Source) -> Resul
     // What lacks a mistaken rate has fewer samples than its file says.
     if let Some(scenario) = checked.as_ref().filter(|_| !source.has_mistakes()) {
         decidable(scenario, &raw.slo, source);
+        availability_decidable(scenario, raw.availability.as_ref(), source);
     }
     if let Some((scenario, access)) = checked.as_ref().zip(access) {
         access::fits(raw, &scenario.slos, access, source);
@@ -167,10 +169,11 @@ fn sizes(raw: &Raw, tenants: u64, source: &Source) -> Option<Sizes> {
 fn skew(at: Option<&Spanned<f64>>, source: &Source) -> Result<f64, ScenarioError> {
     let Some(at) = at else { return Ok(1.0) };
     let skew = *at.as_ref();
-    if (0.0..=3.0).contains(&skew) {
+    if (0.0..=f64::from(MAX_SKEW)).contains(&skew) {
         return Ok(skew);
     }
-    Err(source.wrong(at, "population.skew", format!("{skew} is out of range; write 0.0 (equal tenants) to 3.0")))
+    let message = format!("{skew} is out of range; write 0 (equal tenants) to {MAX_SKEW}");
+    Err(source.wrong(at, "population.skew", message))
 }
 
 fn past_span(at: &Text, source: &Source) -> Result<Duration, ScenarioError> {

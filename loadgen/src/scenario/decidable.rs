@@ -1,10 +1,13 @@
-//! SLOs that no run of a scenario can pass, whatever the stores do: too few samples, or too low a rate. It judges nothing.
+//! SLOs, and an availability, that no run of a scenario can pass, whatever the stores do: too few samples, too low a rate, or a drive
+//! that is too short. It judges nothing.
+
+use std::time::Duration;
 
 use super::raw;
 use super::slo::Slo;
 use super::source::Source;
-use super::types::Scenario;
-use super::units::exact_duration;
+use super::types::{Availability, Scenario, Undecided};
+use super::units::{brief_duration, exact_duration};
 use crate::binomial::min_samples;
 
 /// Keeps a mistake for each SLO that can never pass.
@@ -15,6 +18,25 @@ pub(super) fn decidable(scenario: &Scenario, raw: &[raw::Slo], source: &Source) 
         {
             source.keep_all([source.wrong(&at.name, "slo", format!("{reason}; {remedy}"))]);
         }
+    }
+}
+
+/// Keeps a mistake for an availability that every PASS needs and that can never be decided: an outage is to be excluded that is too
+/// long for the drive. That too few operations are planned is only probable, and a warning.
+pub(super) fn availability_decidable(scenario: &Scenario, raw: Option<&raw::Availability>, source: &Source) {
+    let Availability { objective, undecided, .. } = scenario.availability;
+    let needed = min_samples(1.0 - objective, Availability::ALPHA);
+    let longest = raw.and_then(|raw| raw.longest_outage.as_ref()).zip(scenario.availability.longest_outage);
+    let too_long =
+        |(_, outage): &(_, Duration)| undecided == Undecided::Block && *outage * needed as u32 > scenario.duration;
+    if let Some((at, outage)) = longest.filter(too_long) {
+        let takes = brief_duration(outage * needed as u32);
+        let [outage, drive] = [outage, scenario.duration].map(exact_duration);
+        let message = format!(
+            "no run can pass: to exclude outages of {outage} takes a drive of {takes}, and this one has {drive}; lower it, or write \
+             `availability.undecided = \"allow\"`"
+        );
+        source.keep_all([source.wrong(at, "availability.longest_outage", message)]);
     }
 }
 

@@ -10,7 +10,9 @@ use crate::question::{Question, Store};
 /// Highest number of tenants.
 pub(super) const MAX_TENANTS: u64 = 1_000;
 /// Highest number of records of one kind.
-pub(super) const MAX_RECORDS: u64 = 100_000_000;
+pub(crate) const MAX_RECORDS: u64 = 100_000_000;
+/// Highest exponent of the tenants' sizes.
+pub(super) const MAX_SKEW: u32 = 3;
 /// Highest number of users of a group.
 pub(super) const MAX_USERS: u64 = 10_000;
 /// Highest part of a question in the questions of a group.

@@ -1,5 +1,5 @@
 //! Checks the questions of a scenario's own, and reads the CSV files that their parameters name. Every mistake is reported with
-//! its line.
+//! its line. It never asks a store whether it accepts one.
 
 use std::collections::BTreeMap;
 
@@ -246,8 +246,9 @@ fn expected(at: Option<&toml::Spanned<raw::Expect>>, key: &str, source: &Source)
                 rows => Ok(rows),
             })
     };
-    Ok(Expected {
-        rows: raw.rows.as_ref().map(|at| source.unit(at, &format!("{key}.rows"), rows)).transpose()?,
-        value: raw.value.as_ref().map(|at| at.as_ref().clone()),
-    })
+    let rows = raw.rows.as_ref().map(|at| source.unit(at, &format!("{key}.rows"), rows)).transpose()?;
+    if rows == Some(Rows::Exactly(0)) && raw.value.is_some() {
+        return Err(source.wrong(at, key, "an answer without a row has no value; remove `value`, or expect a row"));
+    }
+    Ok(Expected { rows, value: raw.value.as_ref().map(|at| at.as_ref().clone()) })
 }

@@ -1,5 +1,6 @@
 //! A scenario as it is written in its file: every value with its position, units unparsed. [`super::check`] checks it, and
-//! editors get its JSON schema from the same types, so that the comments below are what they show.
+//! editors get its JSON schema from the same types, so that the comments below are what they show. It never decides whether a
+//! value is allowed.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::forms::{MAX_CONNECTIONS, MAX_RECORDS, MAX_TENANTS, MAX_USERS};
+use super::forms::{MAX_CONNECTIONS, MAX_RECORDS, MAX_SKEW, MAX_TENANTS, MAX_USERS};
 
 pub(super) type Text = Spanned<String>;
 pub(super) type Count = Spanned<u64>;
@@ -18,7 +19,7 @@ pub(super) type Count = Spanned<u64>;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Sluice scenario")]
 pub(super) struct Raw {
-    /// Name of the run's files: 1 to 40 lowercase letters, digits, hyphens and underscores.
+    /// Name in reports: 1 to 40 lowercase letters, digits, hyphens and underscores.
     #[schemars(with = "String", regex(pattern = r"^[a-z0-9_-]{1,40}$"), extend("examples" = ["checkout"]))]
     pub name: Text,
     /// One sentence.
@@ -194,7 +195,7 @@ pub(super) struct Population {
     #[schemars(with = "u64", range(min = 1, max = MAX_RECORDS))]
     pub customers: Count,
     /// Exponent of the tenants' sizes (Zipf): 0 makes them equal.
-    #[schemars(with = "Option<f64>", range(min = 0, max = 3))]
+    #[schemars(with = "Option<f64>", range(min = 0, max = MAX_SKEW))]
     pub skew: Option<Spanned<f64>>,
     /// Customers per campaign.
     #[schemars(with = "Option<u64>", range(min = 1, max = MAX_RECORDS))]
@@ -363,8 +364,8 @@ pub(super) struct Availability {
     /// A PASS must hold for outages of up to this length.
     #[schemars(with = "Option<super::forms::Duration>")]
     pub longest_outage: Option<Text>,
-    /// What too few samples for that mean: "block", the run is INCONCLUSIVE; "allow", it may pass if no larger share failed than the
-    /// objective allows.
+    /// What it means if the samples are too few to decide availability: "block", the run is INCONCLUSIVE; "allow", it may pass if no
+    /// larger share failed than the objective allows.
     #[schemars(with = "Option<super::forms::Undecided>")]
     pub undecided: Option<Text>,
 }

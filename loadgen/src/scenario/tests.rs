@@ -97,6 +97,7 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("an unknown question", edited("search = \"8/s\"", "serach = \"8/s\"")),
         ("an unknown question in an SLO", edited("questions = [\"search\"]", "questions = [\"fulltext\"]")),
         ("an unknown store", edited("redis = \"2 s\"", "mongodb = \"2 s\"")),
+        ("an outage that no drive excludes", edited("undecided = \"allow\"", "longest_outage = \"1 s\"")),
         ("an unknown key", edited("skew = 1.0", "skwe = 1.0")),
         ("an unknown table", format!("{SMOKE}\n[chaos]\nkill = true\n")),
         ("a missing key", edited("data = 42\n", "")),

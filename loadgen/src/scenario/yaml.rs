@@ -66,10 +66,29 @@ fn syntax(error: &Error) -> Mistake {
     if let Error::DuplicateMappingKey { key, .. } = error {
         return (line, format!("duplicate key `{}`; write each key once", key.as_deref().unwrap_or_default()));
     }
+    if let Some(message) = refused(error) {
+        return (line, message.to_owned());
+    }
     let message = error.to_string();
     let message = message.lines().next().unwrap_or_default();
     let message = message.split_once(" at line ").map_or(message, |(message, _)| message);
     (line, format!("it is not YAML: {message}; correct this line"))
+}
+
+/// The mistake of a text that is YAML and is refused: one whose aliases would make it too large, or never end.
+fn refused(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::AliasError { error, .. } => refused(error),
+        Error::Budget { .. } => Some("it is too large, or too deeply nested; an SLO needs a few dozen lines"),
+        Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. }
+        | Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            Some("it repeats a value by too many aliases (`*`), or within itself; write the value out")
+        }
+        _ => None,
+    }
 }
 
 impl Map {

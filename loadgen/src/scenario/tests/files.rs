@@ -136,7 +136,7 @@ fn each_value_of_a_wrong_type_says_what_to_write() {
         bad.toml:74: `slo.also`: it is the number 3; write it as a table [[slo.also]], or as one in braces
         bad.toml:6: `stage`: it is the number 1; write it as a table [[stage]], or as one in braces
         bad.toml:22: `population.skew`: 99999999999999999999999999999999999999999999 is out of range; write 0 to 3
-        bad.toml:22: `population.skew`: -1 is out of range; write 0.0 (equal tenants) to 3.0
+        bad.toml:22: `population.skew`: -1 is out of range; write 0 (equal tenants) to 3
         bad.toml:11: unknown key `seeds.kyes`; did you mean `keys`? use data, keys
         bad.toml:11: `seeds.keys`: it is the text "7"; write a whole number from 0 to 18,446,744,073,709,551,615, without quotes
         bad.toml:23: `population.customers`: 200000000 is out of range; write 3 to 100,000,000

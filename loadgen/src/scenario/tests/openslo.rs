@@ -172,6 +172,18 @@ fn what_a_run_would_judge_differently_is_refused_with_its_line() {
 }
 
 #[test]
+fn aliases_that_never_end_or_take_all_memory_are_refused() {
+    let tenfold = |level: usize| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
+    let laughs: String = (1..9).map(tenfold).collect();
+    let nested = format!("deep: {}{}\n", "[".repeat(5_000), "]".repeat(5_000));
+    sentences(&[
+        ("a value within itself", searches("metadata:\n", "metadata: &name\n  labels: *name\n")),
+        ("aliases of aliases", format!("a0: &a0 x\n{laughs}{SEARCHES}")),
+        ("lists in lists", format!("{nested}{SEARCHES}")),
+    ]);
+}
+
+#[test]
 fn each_mistake_in_a_file_gets_one_sentence_with_its_line_and_the_remedy() {
     let metadata = "metadata:\n  name: quick-search\n  displayName: Searches are quick\n";
     sentences(&[
