@@ -1,5 +1,5 @@
 //! `sluice capacity`: searches the highest rate at which every SLO of a scenario still holds, for the mix, for each store's
-//! questions and for the writes. The search itself is loadgen's.
+//! questions and for the writes. The search itself is loadgen's. This file chooses no rate.
 
 use std::{path::Path, time::Duration};
 
@@ -8,13 +8,14 @@ use clap::Args;
 use sluice_loadgen::{
     capacity::{
         growth::Growth,
-        report::{CapacityReport, FILE_NAME, SearchReport},
+        report::{CapacityReport, SearchReport},
         run::{self as search, Plan},
         search::Found,
         subject::Subject,
     },
     observer::Observer as _,
     plan::Shard,
+    report::SEARCH_FILE_NAME,
     scenario::{Access, Scenario, exact_duration},
     trial::TrialError,
 };
@@ -41,16 +42,16 @@ pub(crate) struct Options {
     /// commas. Without it, all of them in turn
     #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = subject)]
     of: Vec<Subject>,
-    /// How long a step holds its rate, as in 60s; without it, as long as the scenario's drive
+    /// How long a step holds its rate, as in 60s, from 1s to 24h; without it, as long as the scenario's drive
     #[arg(long, value_name = "TIME", value_parser = hold)]
     hold: Option<Duration>,
-    /// How long the rate that was found is held to confirm it; without it, three times as long as a step
+    /// How long the rate that was found is held to confirm it, from 1s to 24h; without it, three times as long as a step
     #[arg(long, value_name = "TIME", value_parser = hold)]
     confirm: Option<Duration>,
     /// Growth of the load, as in "3 %/month": prints the day on which the headroom ends
     #[arg(long, value_name = "GROWTH", value_parser = Growth::parse)]
     growth: Option<Growth>,
-    /// The rate of the first step, as a factor on the scenario's
+    /// The rate of the first step, as a factor on the scenario's, from 0.0625 to 256
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
     from: f64,
 }
@@ -203,7 +204,7 @@ fn publish(report: &CapacityReport, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
     let shown = screen::print(&report.table());
     let page = folder.join("capacity.html");
-    files::write(&folder.join(FILE_NAME), &report.json()?)?;
+    files::write(&folder.join(SEARCH_FILE_NAME), &report.json()?)?;
     files::write(&page, &report.html())?;
     shown?;
     Ok(screen::print(&format!("report: {}", page.display()))?)

@@ -1,8 +1,8 @@
-//! Population, plan, open-loop drive, measurement, verdict and account.
+//! Population, plan, open-loop drive, measurement, verdict and account. It prints nothing and starts no process.
 //!
 //! # Layout: each module imports only modules above it
-//! - `binomial`, `fault`, `files`, [`number`], `parallel`: the exact test of a proportion; faults of the generator, injected for
-//!   tests; files that a user names; numbers as people read them; work on all processors
+//! - `binomial`, `fault`, `files`, [`number`], `parallel`, `proc_files`: the exact test of a proportion; faults of the generator,
+//!   injected for tests; files that a user names; numbers as people read them; work on all processors; files of `/proc`
 //! - [`target`]: clients of the stores that answer questions
 //! - [`population`]: tenants, customers and their records, a pure function of the seed
 //! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
@@ -39,6 +39,7 @@ pub mod observer;
 mod parallel;
 pub mod plan;
 pub mod population;
+mod proc_files;
 pub mod question;
 pub mod report;
 pub mod run_context;

@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 
 use super::report::{CapacityReport, SearchReport};
-use super::search::{Hold, Outcome};
+use super::search::{Found, Hold, Outcome};
 use super::table::{gave_way, latencies, outcome, sentences};
 use crate::number::separated;
 use crate::report::html::axis::Axis;
@@ -28,10 +28,13 @@ pub(super) fn page(report: &CapacityReport) -> String {
 
 fn header(report: &CapacityReport) -> Markup {
     let run = &report.run;
-    let class = report
-        .main_search()
-        .and_then(|search| search.found.passed())
-        .map_or("fail", |passed| if passed >= 1.0 { "pass" } else { "fail" });
+    let class = match report.main_search().map(|search| search.found) {
+        Some(found) if found.passed().is_some_and(|passed| passed >= 1.0) => "pass",
+        Some(
+            Found::Interrupted { .. } | Found::TooFewSamples { .. } | Found::GeneratorGaveWay { passed: None, .. },
+        ) => "inconclusive",
+        _ => "fail",
+    };
     html! {
         header {
             p.kicker { (run.started_at.format("%A, %-d %B %Y, %H:%M UTC")) }
@@ -39,7 +42,7 @@ fn header(report: &CapacityReport) -> Markup {
             p.lead { (run.scenario.description) }
             @if let Some(search) = report.main_search() {
                 div.verdict.(class) {
-                    strong { (search.found.passed().map_or_else(|| "-".to_owned(), |passed| format!("{passed:.2}x"))) }
+                    strong { (rate(search.found)) }
                     div {
                         p { (search.subject) " " (search.conclusion()) "." }
                         @if let Some(first) = report.first_to_give_way() {
@@ -50,6 +53,17 @@ fn header(report: &CapacityReport) -> Markup {
             }
             nav { @for search in &report.searches { a href={ "#" (search.subject) } { (search.subject) } } }
         }
+    }
+}
+
+/// The rate that was found, or why there is none, in a few words.
+fn rate(found: Found) -> String {
+    match (found.passed(), found) {
+        (Some(passed), _) => format!("{passed:.2}x"),
+        (None, Found::Interrupted { .. }) => "interrupted".to_owned(),
+        (None, Found::TooFewSamples { .. }) => "undecided".to_owned(),
+        (None, Found::BelowFirst { failed }) => format!("below {failed:.2}x"),
+        (None, Found::GeneratorGaveWay { .. } | Found::Limit { .. } | Found::NoLimit { .. }) => "unknown".to_owned(),
     }
 }
 

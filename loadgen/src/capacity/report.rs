@@ -16,8 +16,6 @@ use crate::report::Header;
 
 /// Version of the JSON form.
 pub const VERSION: u32 = 2;
-/// Name of the report in its folder.
-pub const FILE_NAME: &str = "capacity.json";
 
 /// The result of all searches of a scenario.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -52,12 +52,15 @@ pub async fn search(
                 let length = if hold == Hold::Confirm { plan.confirm } else { plan.hold };
                 let purpose = if hold == Hold::Confirm { "confirming" } else { "trying" };
                 observer.step_finished(&format!("{}: {purpose} {factor:.2}x", plan.subject));
-                let tried = match Box::pin(steps.decide((factor, hold, length), trial, alive)).await {
-                    Err(TrialError::Stopped) if !taken.is_empty() => {
+                let mut tried = Vec::new();
+                let decided = Box::pin(steps.decide((factor, hold, length), trial, alive, &mut tried)).await;
+                if let Err(error) = decided {
+                    taken.extend(tried);
+                    if matches!(error, TrialError::Stopped) && !taken.is_empty() {
                         return Ok(concluded(SearchReport::interrupted(plan.subject, taken), observer));
                     }
-                    tried => tried?,
-                };
+                    return Err(error);
+                }
                 for step in tried.iter().filter(|step| step.is_decisive) {
                     observer.step_finished(&describe(step));
                     search.record(factor, hold, step.outcome);

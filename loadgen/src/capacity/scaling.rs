@@ -70,11 +70,11 @@ impl Scaling {
         let mut rng = KeyedRng::new(points.len() as u64, "bootstrap", [0, 0]);
         let freedom = points.len() - COEFFICIENTS;
         let draw = |_| {
-            let chi_squared: f64 = (0..freedom).map(|_| normal(&mut rng).powi(2)).sum();
+            let chi_squared: f64 = (0..freedom).map(|_| rng.normal().powi(2)).sum();
             let deviation = (squares / chi_squared).sqrt();
             let moved = points.iter().map(|&Point { load, .. }| {
                 // Latencies have relative errors, and stay positive.
-                let error = (deviation * normal(&mut rng)).exp();
+                let error = (deviation * rng.normal()).exp();
                 Point { load, throughput: self.throughput(load) / error }
             });
             let (_, [lambda, sigma, kappa]) = coefficients(&moved.collect::<Vec<_>>())?;
@@ -96,12 +96,6 @@ fn peak(lambda: f64, sigma: f64, kappa: f64) -> Option<f64> {
     }
     let load = ((1.0 - sigma).max(0.0) / kappa).sqrt().max(1.0);
     Some(lambda * load / (1.0 + sigma * (load - 1.0) + kappa * load * (load - 1.0)))
-}
-
-/// A number with the standard normal distribution, by the method of Box and Muller (1958).
-fn normal(rng: &mut KeyedRng) -> f64 {
-    let (radius, angle) = ((-2.0 * (1.0 - rng.unit()).ln()).sqrt(), std::f64::consts::TAU * rng.unit());
-    radius * angle.cos()
 }
 
 /// The sum of the squared relative errors, and lambda, sigma and kappa of the best fit with non-negative coefficients.

@@ -78,16 +78,18 @@ pub(super) struct Steps<'a> {
 pub type Alive<'a> = dyn FnMut() -> Result<(), String> + Send + 'a;
 
 impl Steps<'_> {
-    /// Holds a rate until it is decided, at most four times as long as `length`; a confirming hold once. Returns every hold,
-    /// the first one first; one of them is decisive. `trial` is the number of the last trial.
+    /// Holds a rate until it is decided, at most four times as long as `length`; a confirming hold once. Adds every hold to
+    /// `tried`, also where an error ends them; without one, the last of them that says something is decisive. `trial` is the number of
+    /// the last trial.
     pub(super) async fn decide(
         &self,
         (factor, hold, length): (f64, Hold, Duration),
         trial: &mut u32,
         alive: &mut Alive<'_>,
-    ) -> Result<Vec<Step>, TrialError> {
+        tried: &mut Vec<Step>,
+    ) -> Result<(), TrialError> {
         let most = if hold == Hold::Confirm { 0 } else { LENGTHENED };
-        let (mut lengthened, mut tried): (_, Vec<Step>) = (0, Vec::new());
+        let mut lengthened = 0;
         loop {
             *trial += 1;
             let length = length * 2_u32.pow(lengthened);
@@ -99,7 +101,7 @@ impl Steps<'_> {
                 // If the generator can't even hold the rate for longer, what the shorter hold said is all that is known.
                 let decisive = tried.iter().rposition(|step| step.outcome != Outcome::GeneratorGaveWay);
                 tried[decisive.unwrap_or(0)].is_decisive = true;
-                return Ok(tried);
+                return Ok(());
             }
             lengthened += 1;
             let longer = exact_duration(length * 2);

@@ -6,8 +6,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::number::separated;
 use crate::question::{Question, Store};
-use crate::scenario::{Availability, Pace, Scenario, Slo, Undecided, exact_duration, never_passes};
+use crate::scenario::{Availability, MAX_RECORDS, Pace, Scenario, Slo, Undecided, exact_duration, never_passes};
 
 /// What a search scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +58,21 @@ pub enum Unsearchable {
     Undecidable {
         /// Why it can't pass.
         reason: String,
+        /// How long a rate is held at most.
+        held: Duration,
+        /// The option that says how long.
+        option: &'static str,
+    },
+    /// A step writes more communications than a drive may.
+    #[error(
+        "a rate that is held for {} writes {} communications at its first step, and at most {} are possible; choose a shorter {option}",
+        exact_duration(*held),
+        separated(*communications),
+        separated(MAX_RECORDS)
+    )]
+    TooMany {
+        /// Communications of the step.
+        communications: u64,
         /// How long a rate is held at most.
         held: Duration,
         /// The option that says how long.
@@ -117,6 +133,9 @@ impl Subject {
         }
         for (held, option) in [(hold * LONGEST, "--hold"), (confirm, "--confirm")] {
             let step = self.step(scenario, first, held);
+            if step.communications > MAX_RECORDS {
+                return Err(Unsearchable::TooMany { communications: step.communications, held, option });
+            }
             if let Some(never) = step.slos.iter().find_map(|slo| never_passes(&step, slo)) {
                 return Err(Unsearchable::Undecidable { reason: never.reason, held, option });
             }

@@ -7,6 +7,8 @@ use std::fs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::proc_files::{process_fields, processor_ticks};
+
 /// Programs by a part of their command line; the first that fits counts. The generator is this process.
 const PROGRAMS: [(&str, &str); 8] = [
     ("ConnectDistributed", "connect"),
@@ -139,11 +141,10 @@ fn by_program<'a>(processes: impl Iterator<Item = &'a Process>) -> BTreeMap<&'st
     programs
 }
 
-/// All, idle and disk-waiting clock ticks: `cpu  user nice system idle iowait irq softirq steal`.
+/// All, idle and disk-waiting clock ticks.
 fn ticks(stat: &str) -> Option<[u64; 3]> {
-    let line = stat.lines().next()?;
-    let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).map_while(|tick| tick.parse().ok()).collect();
-    Some([ticks.iter().sum(), *ticks.get(3)?, *ticks.get(4)?])
+    let ticks = processor_ticks(stat)?;
+    Some([ticks.iter().sum(), ticks[3], ticks[4]])
 }
 
 /// `some avg10=0.00 avg60=0.00 avg300=0.00 total=12345`.
@@ -169,9 +170,9 @@ fn program(command: &str) -> Option<&'static str> {
     PROGRAMS.iter().find(|(part, _)| command.contains(part)).map(|(_, program)| *program)
 }
 
-/// `ppid`, and `utime`, `stime`, `cutime` and `cstime`, of `/proc/PID/stat`; the command's name is in parentheses and may contain anything.
+/// `ppid`, and `utime`, `stime`, `cutime` and `cstime`, of `/proc/PID/stat`.
 fn parent_and_ticks(stat: &str) -> Option<(u32, Ticks)> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let fields = process_fields(stat)?;
     let field = |index: usize| fields.get(index)?.parse::<u64>().ok();
     let ticks = Ticks { own: field(11)? + field(12)?, of_children: field(13)? + field(14)? };
     Some((fields.get(1)?.parse().ok()?, ticks))

@@ -9,6 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::clock::{Clock, Deviation};
 use crate::fault::{Fault, is_injected};
+use crate::proc_files::{process_fields, processor_ticks};
 
 /// Interval at which the clocks are compared.
 const COMPARE: Duration = Duration::from_millis(100);
@@ -74,14 +75,11 @@ impl Processors {
         Self::parse(&file("/proc/stat")?, &file("/proc/self/stat")?)
     }
 
-    /// From the contents of `/proc/stat` and `/proc/self/stat` (proc(5)).
+    /// From the contents of `/proc/stat` and `/proc/self/stat`.
     fn parse(machine: &str, process: &str) -> Option<Self> {
-        let ticks: Vec<u64> =
-            machine.lines().next()?.split_whitespace().skip(1).take(8).map_while(|tick| tick.parse().ok()).collect();
-        // The command's name is in parentheses and may contain anything; the fields count from after it.
-        let fields: Vec<&str> = process.rsplit_once(')')?.1.split_whitespace().collect();
+        let (ticks, fields) = (processor_ticks(machine)?, process_fields(process)?);
         let own = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        Some(Self { own, stolen: *ticks.get(7)?, total: ticks.iter().sum() })
+        Some(Self { own, stolen: ticks[7], total: ticks.iter().sum() })
     }
 
     /// With the faults that a test injects: processors that this process used, or the hypervisor.
