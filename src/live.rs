@@ -3,13 +3,15 @@
 //! line every ten seconds. It decides nothing.
 //!
 //! # Layout
-//! - `pace`, `load`: rates and the time left; `phase`: the phase of a drive
-//! - `table`, `view`: what the view of a drive shows; `full_screen`: the terminal that shows it
+//! - `pace`, `load`: rates and the time left; `phase`: the phase of a drive; `numbers`: rates and latencies
+//! - `plain`: the plain lines of a drive; `table`, `view`: what the view of a drive shows; `full_screen`: the terminal that shows it
 
 mod full_screen;
 mod load;
+mod numbers;
 mod pace;
 mod phase;
+mod plain;
 mod table;
 mod view;
 
@@ -21,14 +23,13 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sluice_loadgen::{drive::Progress, number::separated, observer::Observer};
+use sluice_loadgen::{drive::Progress, observer::Observer};
 
 use sluice_schemas::concurrency::lock;
 
-use crate::{screen, table::counted};
+use crate::screen;
 use full_screen::FullScreen;
 use load::LoadCounts;
-use phase::phase;
 use view::View;
 
 /// Interval of plain lines if there is no terminal.
@@ -188,7 +189,7 @@ impl Observer for Live {
             screen.draw(|frame| view::draw(frame, view));
             return;
         }
-        self.print_plain(|| describe(now));
+        self.print_plain(|| plain::describe(now));
     }
 }
 
@@ -199,22 +200,4 @@ fn spinner() -> ProgressStyle {
 fn counting() -> ProgressStyle {
     ProgressStyle::with_template("          {bar:60.cyan/blue} {percent:>3} %\n{msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-/// A plain line.
-fn describe(now: &Progress) -> String {
-    let questions = describe_questions(now);
-    if now.is_read_only { questions } else { format!("{questions}: {}", describe_writes(now)) }
-}
-
-fn describe_questions(now: &Progress) -> String {
-    let (in_flight, held_back) = (counted(now.in_flight, "question"), separated(now.held_back));
-    format!("{}, {in_flight} in flight, {held_back} held back", phase(now))
-}
-
-fn describe_writes(now: &Progress) -> String {
-    let written = now.acknowledged;
-    let [communications, events, interactions, metrics] =
-        [written.communications, written.events, written.interactions, written.metrics].map(separated);
-    format!("{communications} communications, {events} events, {interactions} interactions, {metrics} metrics")
 }

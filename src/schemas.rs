@@ -1,8 +1,10 @@
-//! `sluice schemas apply | check`: applies the schema files in `schemas/` to the stores, or compares them.
+//! `sluice schemas apply | check`: applies the schema files in `schemas/` to the stores, or compares them. It never
+//! drops an object.
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use sluice_loadgen::number::counted;
 use sluice_schemas::{SchemaError, Store, runs};
 
 use crate::{
@@ -10,7 +12,6 @@ use crate::{
     run::namespace_failure,
     screen,
     settings::Settings,
-    table::counted,
 };
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! Text tables without borders, and the names and numbers in them.
+//! Text tables without borders, and the names and numbers in them. It never prints.
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -22,11 +22,6 @@ pub(crate) fn text(table: &Table) -> String {
 /// The value, or a dash if it is unknown.
 pub(crate) fn or_dash<T: ToString>(number: Option<T>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| number.to_string())
-}
-
-/// A number with its noun, in the plural unless it is one.
-pub(crate) fn counted(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// The topic with `prefix`, which is that of the namespace, whether or not it was given with it.

@@ -1,16 +1,18 @@
 //! `sluice ingest audit`: shows that inserted + dead-lettered = consumed, or which partitions differ and by how much.
+//! It repairs nothing.
 
 use std::ops::Range;
 
 use clap::Args;
 use sluice_ingest::operator::audit::{self, Account, Audit, Error};
+use sluice_loadgen::number::counted;
 
 use super::topic::{full, short};
 use crate::{
     exit::{Exit, Failure},
     screen,
     settings::Settings,
-    table::{counted, or_dash, table, text},
+    table::{or_dash, table, text},
 };
 
 #[derive(Debug, Args)]

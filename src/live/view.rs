@@ -13,14 +13,14 @@ use ratatui::{
     widgets::{LineGauge, Paragraph, Table, Wrap},
 };
 use sluice_loadgen::{
-    drive::{Phase, Progress},
+    drive::{Phase, Progress, StoreProgress},
     measure::DurationHistogram,
     number::{percent, separated},
-    question::Store,
     scenario::exact_duration,
     verdict::{Judged, Verdict},
 };
 
+use super::numbers::{millis, rate};
 use super::pace::clock;
 use super::phase::phase;
 use super::table::{Cells, Column, cut, row, table};
@@ -132,19 +132,10 @@ fn progress(now: &Progress) -> LineGauge<'static> {
 fn by_store(view: &View, width: u16) -> Table<'static> {
     let asked = view.now.offered.iter().filter(|(_, offered)| **offered > 0).map(|(store, _)| *store);
     let row = |store| {
-        let (mut latency, mut failed, mut answered) = (DurationHistogram::default(), 0, 0);
-        for question in view.now.questions.iter().filter(|one| one.store == store) {
-            // Those of users are service times.
-            if question.users.is_none() {
-                latency.merge(&question.latency);
-            }
-            failed += question.counts.errors + question.counts.timed_out;
-            answered += question.counts.samples;
-        }
-        let offered = view.now.offered.get(&store).copied().unwrap_or_default();
+        let StoreProgress { offered, answered, failed, latency } = view.now.of_store(store);
         let cells = [
-            rate(view.rate(|one| one.offered.get(&store).copied().unwrap_or_default())),
-            rate(view.rate(|one| answered_by(one, store))),
+            rate(view.rate(|one| one.of_store(store).offered)),
+            rate(view.rate(|one| one.of_store(store).answered)),
             separated(offered.saturating_sub(answered)),
         ];
         let quantiles = [0.5, 0.95, 0.99].map(|quantile| millis(latency.quantile(quantile)));
@@ -161,10 +152,6 @@ fn by_store(view: &View, width: u16) -> Table<'static> {
         Column::always("failed", 8),
     ];
     table("questions to", &columns, asked.map(row).collect(), width)
-}
-
-fn answered_by(progress: &Progress, store: Store) -> u64 {
-    progress.questions.iter().filter(|one| one.store == store).map(|one| one.counts.samples).sum()
 }
 
 fn by_kind(view: &View, width: u16) -> Table<'static> {
@@ -187,6 +174,16 @@ fn by_kind(view: &View, width: u16) -> Table<'static> {
     ];
     let rows = vec![row("kafka".to_owned(), kafka, &[]), row("postgres".to_owned(), postgres, &[])];
     table("writes to", &columns, rows, width)
+}
+
+/// The verdict so far in a word.
+pub(super) fn so_far(judged: &Judged) -> &'static str {
+    match judged.test.verdict {
+        _ if judged.counts.wrong > 0 => "WRONG",
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Inconclusive => "undecided",
+    }
 }
 
 /// The SLOs; if they don't fit, those that are not met come first.
@@ -227,14 +224,14 @@ fn objective(judged: &Judged) -> Cells {
     let quantiles = [latency.p50_us, latency.p95_us, latency.p99_us].map(|us| millis(us.map(Duration::from_micros)));
     let over =
         if counts.samples == 0 { "-".to_owned() } else { percent(counts.exceedances as f64 / counts.samples as f64) };
-    let (verdict, color) = match test.verdict {
-        _ if counts.wrong > 0 => ("WRONG", Color::Red),
-        Verdict::Pass => ("PASS", Color::Green),
-        Verdict::Fail => ("FAIL", Color::Red),
-        Verdict::Inconclusive => ("undecided", Color::Yellow),
+    let color = match test.verdict {
+        _ if counts.wrong > 0 => Color::Red,
+        Verdict::Pass => Color::Green,
+        Verdict::Fail => Color::Red,
+        Verdict::Inconclusive => Color::Yellow,
     };
     let cells = std::iter::once(exact_duration(slo.within)).chain(quantiles);
-    let cells = cells.chain([over, percent(test.allowed), verdict.to_owned()]);
+    let cells = cells.chain([over, percent(test.allowed), so_far(judged).to_owned()]);
     row(slo.name.clone(), cells, &[(7, color)])
 }
 
@@ -249,19 +246,5 @@ fn generator_line(now: &Progress, width: u16) -> Line<'static> {
     Line::from(if fits { line + hint } else { line })
 }
 
-fn rate(rate: f64) -> String {
-    if rate < 100.0 { format!("{rate:.1}") } else { separated(rate.round() as u64) }
-}
-
-fn millis(time: Option<Duration>) -> String {
-    let Some(millis) = time.map(|time| time.as_secs_f64() * 1_000.0) else { return "-".to_owned() };
-    match millis {
-        ..10.0 => format!("{millis:.2} ms"),
-        ..100.0 => format!("{millis:.1} ms"),
-        ..10_000.0 => format!("{millis:.0} ms"),
-        _ => format!("{:.1} s", millis / 1_000.0),
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -31,7 +31,7 @@ impl Phase {
             Self::Preparing => "preparing",
             Self::WarmUp => "warming up",
             Self::Driving => "driving",
-            Self::AwaitingAnswers => "waiting for the last answers",
+            Self::AwaitingAnswers => "waiting for the last answers and writes",
             Self::AwaitingEvents => "waiting for watched events to become visible",
         }
     }
@@ -62,6 +62,35 @@ pub struct Progress {
     pub questions: Vec<QuestionProgress>,
     /// Each SLO judged by what was measured so far, in the scenario's order. Only the verdict at the end counts.
     pub slos: Vec<Judged>,
+}
+
+/// The questions to one store so far.
+#[derive(Debug, Clone, Default)]
+pub struct StoreProgress {
+    /// Questions that were due.
+    pub offered: u64,
+    /// Those that have ended, with or without an answer.
+    pub answered: u64,
+    /// Those that ended with an error or a time-out.
+    pub failed: u64,
+    /// Latencies, except those of users, which are service times.
+    pub latency: DurationHistogram,
+}
+
+impl Progress {
+    /// The questions to a store so far.
+    pub fn of_store(&self, store: Store) -> StoreProgress {
+        let offered = self.offered.get(&store).copied().unwrap_or_default();
+        let mut sum = StoreProgress { offered, ..StoreProgress::default() };
+        for question in self.questions.iter().filter(|one| one.store == store) {
+            if question.users.is_none() {
+                sum.latency.merge(&question.latency);
+            }
+            sum.failed += question.counts.failed();
+            sum.answered += question.counts.samples;
+        }
+        sum
+    }
 }
 
 /// What was measured of one question so far.

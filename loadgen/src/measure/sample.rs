@@ -1,4 +1,4 @@
-//! One finished probe, and counts of them by outcome.
+//! One finished probe, and counts of them by outcome. It reads no clock.
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl Outcome {
     }
 }
 
-/// What a store did that is asked behind the question's own: by a look-up through a cache, on a miss.
+/// What a store did that is asked behind the question's own: by a lookup through a cache, on a miss.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Backing {
     /// It was not asked.
@@ -101,6 +101,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Probes without an answer: errors and time-outs.
+    pub fn failed(&self) -> u64 {
+        self.errors + self.timed_out
+    }
+
     /// The counts of one sample.
     pub(super) fn of(outcome: Outcome, exceeds: bool) -> Self {
         Self {

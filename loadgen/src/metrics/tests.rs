@@ -15,7 +15,7 @@ use crate::verdict;
 
 const PAGE: &str = include_str!("../../../docs/metrics.md");
 
-/// A second of a drive: ten searches, one of them slow, and a failed look-up.
+/// A second of a drive: ten searches, one of them slow, and a failed lookup.
 fn progress() -> Progress {
     let scenario = Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap();
     let mut measured = Measurements::new(&scenario);

@@ -6,7 +6,7 @@ use sluice_loadgen::{
     measure::{Backing, Measurements, Outcome, Sample},
     plan::Totals,
     population::TenantClass,
-    question::Question,
+    question::{Question, Store},
     scenario::Scenario,
     verdict,
 };
@@ -17,7 +17,7 @@ use super::*;
 const SHOWN: [&str; 3] = ["customer-lookup", "search", "analytics"];
 
 /// A drive at that time, with a slow dashboard.
-fn progress(scenario: &Scenario, elapsed: Duration) -> Progress {
+pub(in crate::live) fn progress(scenario: &Scenario, elapsed: Duration) -> Progress {
     let mut measured = Measurements::new(scenario);
     for millis in 0..elapsed.as_millis() as u64 / 10 {
         let intended = Duration::from_millis(millis * 10);
