@@ -24,7 +24,7 @@ Start here:
 Exit codes: 0 pass, 1 fail, 2 inconclusive, 3 the run could not be made or judged, 4 usage or configuration, 130 Ctrl-C.
 Settings: sluice.toml, overridden by SLUICE_SECTION__KEY (SLUICE_STORES__POSTGRES__PORT=5432), overridden by flags. `sluice config check` shows what is in effect.";
 
-/// Ingest and load testing for a platform of PostgreSQL, Kafka, ClickHouse, Elasticsearch, Redis and S3.
+/// Ingest and load testing for a platform of PostgreSQL, Kafka, ClickHouse, Elasticsearch and Redis.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, after_help = LEARN, max_term_width = 110, next_help_heading = "Global options")]
 pub(crate) struct Cli {
@@ -34,7 +34,7 @@ pub(crate) struct Cli {
     /// First port of the local stack; stacks with bases 60 apart run side by side
     #[arg(long, global = true, value_name = "PORT", value_parser = arguments::whole_number::<u16>(settings::PORT_BASES))]
     port_base: Option<u16>,
-    /// Namespace in the stores (for `verify`, `load` and `capacity`: that of the run, "verify" by default; the platform's with --read-only)
+    /// Namespace in the stores; by default "verify" for `verify`, `load` and `capacity`, and the platform's own otherwise and with --read-only
     #[arg(long, global = true, value_name = "NAME")]
     namespace: Option<String>,
     /// What to log: error, warn, info, debug, or directives such as "warn,sluice_ingest=debug"
@@ -55,15 +55,15 @@ enum Verb {
     Capacity(capacity::Options),
     /// Run a scenario without judging it
     Load(run::ShardOptions),
-    /// Check or explain a scenario without running it
+    /// Check, explain or list scenarios without running one
     #[command(subcommand)]
     Scenario(scenario::Verb),
-    /// Show the report of a run again, as tables, a page, or for CI
+    /// Show the report of a run again, as tables, a page, or for CI; or merge those of shards
     #[command(subcommand)]
     Report(report::Verb),
     /// Compare the reports of runs before and after a change; the exit code says whether it made something worse
     Compare(compare::Options),
-    /// Start the local stack, or the parts of it that are not running
+    /// Start the local stack, or the parts of it that are not running; S3 only with --only
     Up(up::Options),
     /// Stop what `up` started
     Down(down::Options),

@@ -28,9 +28,7 @@ pub(crate) fn write_output(path: &Path, text: &str) -> anyhow::Result<()> {
         if path.is_symlink() {
             bail!("write {shown}: it is a link to a file that does not exist; name that file with --output");
         }
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-            bail!("write {shown}: there is no folder {}; create it, or choose another with --output", folder.display());
-        }
+        check_parent(path)?;
         return write(path, text);
     };
     if found.is_dir() {
@@ -48,7 +46,7 @@ pub(crate) fn write_output(path: &Path, text: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It holds another report, or can't be read.
-pub(crate) fn check_free(path: &Path, text: &str) -> anyhow::Result<()> {
+fn check_free(path: &Path, text: &str) -> anyhow::Result<()> {
     let held = match fs::read(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
         held => held.with_context(|| format!("write {}: it can't be read, so it may hold a report", path.display()))?,
@@ -62,13 +60,36 @@ pub(crate) fn check_free(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates a folder that a command writes into.
+/// Creates the folder that `--output` names, for a report; one that is empty or has this very report is used.
 ///
 /// # Errors
-/// A file has its name, or it can't be created.
-pub(crate) fn create_folder(folder: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)
-        .with_context(|| format!("create {}; choose another folder with --output", folder.display()))
+/// The folder to create it in does not exist, it has other files or another report, or it can't be created.
+pub(crate) fn create_output_folder(folder: &Path, text: &str) -> anyhow::Result<()> {
+    let shown = folder.display();
+    if !folder.exists() {
+        check_parent(folder)?;
+        return fs::create_dir(folder).with_context(|| format!("create {shown}; choose another folder with --output"));
+    }
+    let file = folder.join(report::FILE_NAME);
+    check_free(&file, text)?;
+    let mut found =
+        fs::read_dir(folder).with_context(|| format!("read {shown}; choose another folder with --output"))?;
+    if found.next().is_some() && !file.exists() {
+        bail!("write a report into {shown}: it has other files; name a new folder with --output");
+    }
+    Ok(())
+}
+
+/// Checks that the folder in which something is created exists.
+fn check_parent(path: &Path) -> anyhow::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        None => Ok(()),
+        Some(folder) => bail!(
+            "write {}: there is no folder {}; create it, or choose another with --output",
+            path.display(),
+            folder.display()
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +145,24 @@ mod tests {
         assert!(error.ends_with("it is a folder; name a file with --output"), "{error}");
         let error = write_output(&folder.path().join("none/page.html"), "text").unwrap_err().to_string();
         assert!(error.ends_with("none; create it, or choose another with --output"), "{error}");
+    }
+
+    #[test]
+    fn a_report_is_written_into_a_new_or_empty_folder_or_over_itself() {
+        let folder = folder_with(&[("notes.txt", "text")]);
+        let create = |name: &str| {
+            create_output_folder(&folder.path().join(name), REPORT)
+                .map_err(|error| error.to_string().replace(&folder.path().display().to_string(), "FOLDER"))
+        };
+        create("merged").unwrap();
+        create("merged").unwrap();
+        fs::write(folder.path().join("merged/report.json"), REPORT).unwrap();
+        create("merged").unwrap();
+        let deep = "write FOLDER/a/b: there is no folder FOLDER/a; create it, or choose another with --output";
+        assert_eq!(create("a/b").unwrap_err(), deep);
+        let others = "write a report into FOLDER/: it has other files; name a new folder with --output";
+        assert_eq!(create("").unwrap_err(), others);
+        create("notes.txt").unwrap_err();
     }
 
     #[test]

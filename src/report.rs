@@ -105,8 +105,7 @@ fn merge(options: &Merge, settings: &Settings) -> Result<Exit, Failure> {
         options.reports.iter().map(|path| report::read(path)).collect::<Result<_, _>>().or_exit(Exit::Usage)?;
     let merged = report::merge(reports).or_exit(Exit::Usage)?;
     let folder = if let Some(folder) = &options.output {
-        files::check_free(&folder.join(report::FILE_NAME), &merged.render(Format::Json)?).or_exit(Exit::Usage)?;
-        files::create_folder(folder).or_exit(Exit::Usage)?;
+        files::create_output_folder(folder, &merged.render(Format::Json)?).or_exit(Exit::Usage)?;
         folder.clone()
     } else {
         std::fs::create_dir_all(&settings.verify.runs).or_exit(Exit::Usage)?;

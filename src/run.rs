@@ -11,7 +11,6 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use sluice_loadgen::{
-    capacity,
     custom::CustomError,
     observer::{Observer, Observers},
     plan::Shard,
@@ -63,7 +62,7 @@ pub(crate) struct RunOptions {
     /// Serve the metrics of the drive to Prometheus at this address; a port alone is one of this machine
     #[arg(long, value_name = "ADDRESS", value_parser = arguments::listen_address)]
     metrics: Option<SocketAddr>,
-    /// Push them to the OpenTelemetry collector at this address, as in http://127.0.0.1:4318
+    /// Push the metrics of the drive to the OpenTelemetry collector at this address, as in http://127.0.0.1:4318
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
 }
@@ -106,6 +105,11 @@ impl Run {
         settings: Settings,
     ) -> Result<Self, Failure> {
         session::check_age(&chosen.scenario).map_err(session_failure)?;
+        let runs = settings.verify.runs.clone();
+        in_runs_folder(&runs, Box::pin(Self::prepared(options, chosen, shard, settings))).await
+    }
+
+    async fn prepared(options: &RunOptions, chosen: Chosen, shard: Shard, settings: Settings) -> Result<Self, Failure> {
         let begun = begin(options, chosen, &settings).await?;
         let Begun { planning, live, observers, exports, stop } = begun;
         let planning = planning.reloading(options.reload).of_shard(shard);
@@ -126,6 +130,11 @@ impl Run {
 
     /// Does everything before the questions to a deployment as it is, which has the platform's own names.
     pub(crate) async fn attach(options: &RunOptions, chosen: Chosen, settings: Settings) -> Result<Self, Failure> {
+        let runs = settings.verify.runs.clone();
+        in_runs_folder(&runs, Box::pin(Self::attached(options, chosen, settings))).await
+    }
+
+    async fn attached(options: &RunOptions, chosen: Chosen, settings: Settings) -> Result<Self, Failure> {
         let begun = begin(options, chosen, &settings).await?;
         let Begun { planning, live, observers, exports, stop } = begun;
         let names = settings.names();
@@ -157,7 +166,7 @@ impl Run {
         let folder = create_report_folder(&self.settings.verify.runs)?;
         let done = Box::pin(work(&folder)).await;
         let is_interrupted = done.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted);
-        let has_report = [report::FILE_NAME, capacity::report::FILE_NAME].iter().any(|name| folder.join(name).exists());
+        let has_report = [report::FILE_NAME, report::SEARCH_FILE_NAME].iter().any(|name| folder.join(name).exists());
         if is_interrupted && !has_report {
             drop(std::fs::remove_dir_all(&folder));
         }
@@ -181,16 +190,27 @@ struct Begun {
     stop: CancellationToken,
 }
 
+/// Does what comes before a run with the folder of its reports, so that it is known that they can be written. A run that is refused
+/// leaves no folder behind.
+async fn in_runs_folder<T>(runs: &Path, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let is_new = !runs.exists();
+    std::fs::create_dir_all(runs)
+        .with_context(|| format!("create {}; choose another folder with verify.runs", runs.display()))
+        .or_exit(Exit::Usage)?;
+    let done = work.await;
+    if done.is_err() && is_new {
+        // Another run may have written into it meanwhile.
+        drop(std::fs::remove_dir(runs));
+    }
+    done
+}
+
 /// Describes the scenario, and starts to plan it. Touches no store.
 async fn begin(
     options: &RunOptions,
     Chosen { scenario, warning }: Chosen,
     settings: &Settings,
 ) -> Result<Begun, Failure> {
-    // Check that the report can be written before anything runs.
-    std::fs::create_dir_all(&settings.verify.runs)
-        .with_context(|| format!("create {}; choose another folder with verify.runs", settings.verify.runs.display()))
-        .or_exit(Exit::Usage)?;
     let stop = signals::cancellation()?;
     let live = Arc::new(Live::start(options.plain));
     live.set_scenario(&scenario.name);

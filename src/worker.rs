@@ -31,8 +31,6 @@ const POLL: Duration = Duration::from_millis(100);
 const PORT_ATTEMPTS: u16 = 200;
 /// Interval at which the worker's lag is read: the worker updates it as often.
 const LAG_INTERVAL: Duration = Duration::from_secs(2);
-/// Lines of the log that an error shows.
-const LOG_TAIL: usize = 15;
 
 /// A running worker.
 #[derive(Debug)]
@@ -77,14 +75,14 @@ impl Worker {
         let deadline = Instant::now() + START_DEADLINE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().context("watch the ingest worker")? {
-                bail!("start the ingest worker: it exited with {status}; {}", self.log_tail());
+                bail!("start the ingest worker: it exited with {status}; {}", self.last_words());
             }
             if is_ready(&client, url).await {
                 return Ok(());
             }
             sleep(POLL).await;
         }
-        bail!("start the ingest worker: not ready after {}; {}", exact_duration(START_DEADLINE), self.log_tail())
+        bail!("start the ingest worker: not ready after {}; {}", exact_duration(START_DEADLINE), self.last_words())
     }
 
     /// The worker's metrics endpoint and process id, for the terminal.
@@ -128,7 +126,7 @@ impl Worker {
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait().context("watch the ingest worker")? {
             None => Ok(()),
-            Some(status) => bail!("keep the ingest worker running: it exited with {status}; {}", self.log_tail()),
+            Some(status) => bail!("keep the ingest worker running: it exited with {status}; {}", self.last_words()),
         }
     }
 
@@ -138,17 +136,27 @@ impl Worker {
         match timeout(self.stop_deadline, self.child.wait()).await {
             Ok(status) => status.context("wait for the ingest worker"),
             Err(_) => {
-                bail!("stop the ingest worker within {}; {}", exact_duration(self.stop_deadline), self.log_tail())
+                bail!("stop the ingest worker within {}; {}", exact_duration(self.stop_deadline), self.last_words())
             }
         }
     }
 
-    fn log_tail(&self) -> String {
+    /// The end of its log, for an error.
+    fn last_words(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
-        format!("the end of {}:\n{}", self.log.display(), tail.join("\n"))
+        let log = self.log.display();
+        match text.lines().rfind(|line| !line.trim().is_empty()) {
+            Some(line) => format!("{log} ends with: {}", message(line)),
+            None => format!("{log} is empty"),
+        }
     }
+}
+
+/// The message of a log line in JSON, with the error that it names; any other line as it is.
+fn message(line: &str) -> String {
+    let Ok(json) = serde_json::from_str::<serde_json::Value>(line) else { return line.to_owned() };
+    let texts: Vec<&str> = ["message", "error"].iter().filter_map(|field| json["fields"][field].as_str()).collect();
+    if texts.is_empty() { line.to_owned() } else { texts.join(": ") }
 }
 
 fn client() -> reqwest::Result<reqwest::Client> {
@@ -179,6 +187,13 @@ fn find_address(configured: SocketAddr) -> std::io::Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_line_is_shown_by_its_message() {
+        let line = r#"{"level":"ERROR","fields":{"message":"stop","error":"connect to Kafka"},"target":"sluice"}"#;
+        assert_eq!(message(line), "stop: connect to Kafka");
+        assert_eq!(message("error: failed to read a file"), "error: failed to read a file");
+    }
 
     #[test]
     fn the_lag_is_that_of_all_partitions() {

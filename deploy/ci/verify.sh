@@ -57,7 +57,7 @@ fi
 case "$code" in
   0) ;;
   1) annotate error "an objective is missed, or an account is off: see $kept/last/report.html" && exit 1 ;;
-  2) annotate warning "the run is too short to decide every objective: see $kept/last/report.html" && exit 0 ;;
+  2) annotate warning "not every objective is decided: see $kept/last/report.html" && exit 0 ;;
   *) annotate error "sluice verify ended with exit code $code" && exit "$code" ;;
 esac
 

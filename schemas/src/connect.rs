@@ -27,9 +27,7 @@ const MAINTENANCE_DATABASE: &str = "postgres";
 
 /// A store is unreachable or rejects the login.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "connect to {store} at {address}: {cause}; is the stack up? Start it with `sluice up`, or correct [stores.{section}]"
-)]
+#[error("connect to {store} at {address}: {cause}; {}", self.advice())]
 pub struct ConnectError {
     /// The store's name.
     pub store: &'static str,
@@ -43,6 +41,8 @@ pub struct ConnectError {
     pub out_of_files: bool,
     /// Whether the server answers and has no such database.
     pub lacks_database: bool,
+    /// Whether the server answers and refuses the connection, such as for its login.
+    pub refuses: bool,
 }
 
 /// PostgreSQL's code for a database that does not exist.
@@ -62,12 +62,22 @@ impl ConnectError {
         // The client's own text adds the line of the server's source code.
         let cause = refused.map_or_else(|| error.to_string(), |refused| refused.message().to_owned());
         let out_of_files = ran_out_of_files(error);
-        Self { out_of_files, lacks_database, ..Self::because(store, section, address, cause) }
+        Self {
+            out_of_files,
+            lacks_database,
+            refuses: refused.is_some(),
+            ..Self::because(store, section, address, cause)
+        }
     }
 
     /// The error of a store that is at fault itself, in the words of its client.
     pub(crate) fn because(store: &'static str, section: &'static str, address: String, cause: String) -> Self {
-        Self { store, section, address, cause, out_of_files: false, lacks_database: false }
+        Self { store, section, address, cause, out_of_files: false, lacks_database: false, refuses: false }
+    }
+
+    fn advice(&self) -> String {
+        let correct = format!("correct [stores.{}]", self.section);
+        if self.refuses { correct } else { format!("is the stack up? Start it with `sluice up`, or {correct}") }
     }
 }
 
