@@ -1,14 +1,18 @@
 //! A stall of three seconds shows in full in the latencies of its store, although the answers come after their time-out,
-//! and in no other store's. One of PostgreSQL shows in its commits as well.
+//! and in no other store's. One of PostgreSQL shows in its commits as well, and one of Kafka in its writes.
 
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use redis::aio::MultiplexedConnection;
 use sluice_loadgen::drive::Driven;
 use sluice_loadgen::question::{Question, Store};
 use sluice_loadgen::scenario::Scenario;
+use sluice_schemas::apply;
 use sluice_schemas::stores::Stores;
-use sluice_testkit::{ProxyMode, TcpProxy};
+use sluice_stack::status;
+use sluice_testkit::{OwnStack, ProxyMode, Service, TcpProxy};
 
 use crate::world::World;
 
@@ -43,6 +47,33 @@ async fn a_stall_of_three_seconds_shows_in_full() {
     let pause = async || pause_redis(&world.stores).await;
     stall_until_only(Store::Redis, async || world.drive_disrupted(&stores, (BEGIN, &pause), (END, &async || ())).await)
         .await;
+    world.drop_namespace().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stall_of_kafka_shows_in_full_in_its_writes() {
+    // Longer than the stall and what comes before it.
+    let (world, _) = World::loaded_with(|scenario| scenario.duration = Duration::from_secs(6)).await;
+    let own = OwnStack::with(env!("CARGO_BIN_EXE_sluice"), &[Service::Kafka]).await;
+    let mut stores = world.stores.clone();
+    stores.kafka = own.stores(&world.names).kafka;
+    apply::apply(&stores, &world.names, &[sluice_schemas::Store::Kafka]).await.unwrap();
+    let longest = |driven: &Driven| {
+        let mut of_kafka = driven.measured.writes.iter().filter(|one| one.store() == sluice_schemas::Store::Kafka);
+        of_kafka.next().unwrap().latency().max().unwrap()
+    };
+    let services = status(own.layout()).await.unwrap();
+    let server = services.iter().find(|status| status.service == Service::Kafka).unwrap();
+    let server = Pid::from_raw(server.pids[0]);
+    let stall = async || {
+        kill(server, Signal::SIGSTOP).unwrap();
+        // The stall lasts this long.
+        tokio::time::sleep(STALL).await;
+        kill(server, Signal::SIGCONT).unwrap();
+    };
+    let driven = world.drive_disrupted(&stores, (BEGIN, &stall), (BEGIN, &async || ())).await;
+    assert!(longest(&driven) >= Duration::from_millis(2_900), "{:?}", longest(&driven));
+    assert_eq!(driven.lost.sentences().len(), 0, "{:?}", driven.lost.sentences());
     world.drop_namespace().await;
 }
 

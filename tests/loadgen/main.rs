@@ -5,6 +5,8 @@ mod account_counts_every_difference;
 #[cfg(test)]
 mod account_is_exact;
 #[cfg(test)]
+mod changed_rows_are_wrong_answers;
+#[cfg(test)]
 mod commits_are_judged;
 #[cfg(test)]
 mod drive_fails_slow_and_broken_stores;

@@ -43,6 +43,12 @@ async fn a_run_that_passes_and_is_slower_than_its_baseline_exits_with_1() {
     let baseline = quick_run(&world).await;
     let baseline = baseline.to_str().unwrap();
 
+    let renamed = SCENARIO.replacen("name = \"", "name = \"another-", 1);
+    let verify = ["verify", "scenario.toml", "--no-up", "--baseline", baseline];
+    let (code, output) = world.run(&verify, &renamed).wait_for_exit().await;
+    assert_eq!(code, 4, "{output}");
+    assert!(output.contains("are different scenarios; name runs of one scenario"), "{output}");
+
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let verify = ["verify", "scenario.toml", "--no-up", "--baseline", baseline];
     let mut run = world.run_against(&proxy.url, &verify, SCENARIO);

@@ -7,6 +7,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::json;
 use sluice_stack::status;
 use sluice_testkit::{OwnStack, ProxyMode, Service, TcpProxy};
 
@@ -57,7 +58,7 @@ async fn a_suspended_generator_sends_late() {
     let mut run = world.verify(&longer());
     wait_until_driving(&mut run).await;
     suspend(run.pid(), Duration::from_secs(2)).await;
-    assert_invalid(world, run, "of the probes of").await;
+    assert_invalid(world, run, "were sent more than").await;
 }
 
 #[tokio::test]
@@ -135,6 +136,10 @@ async fn a_suspended_store_fails_the_run() {
     suspend(server.pids[0], Duration::from_secs(4)).await;
     let (code, output) = run.wait_for_exit().await;
     assert_eq!(code, 1, "{output}");
-    assert_eq!(world.report()["verdict"], "FAIL");
+    let report = world.report();
+    assert_eq!((&report["verdict"], &report["findings"]["validity"]), (&json!("FAIL"), &json!("valid")), "{output}");
+    let availability = report["findings"]["availability"].as_array().unwrap();
+    let failed: Vec<_> = availability.iter().filter(|one| one["verdict"] == "FAIL").map(|one| &one["store"]).collect();
+    assert_eq!(failed, ["ClickHouse"], "{output}");
     world.sweep_and_drop().await;
 }

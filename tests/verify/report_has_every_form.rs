@@ -54,7 +54,7 @@ async fn a_run_leaves_every_form_and_each_can_be_rendered_again() {
 fn check_in_a_browser(page: &Path, questions: usize) {
     let Some(browser) = browser::find() else { return };
     let page = std::fs::read_to_string(page).unwrap();
-    let windows = [(1_200, false), (1_200, true), (360, false)];
+    let windows = [(1_200, false), (1_200, true), (360, false), (360, true)];
     let seen = windows.map(|(width, is_dark)| browser::open(browser, &page, width, is_dark));
     for (one, (width, _)) in seen.iter().zip(windows) {
         assert_eq!((one.width, one.overflow), (width, 0), "the page fits its window: {one:?}");
