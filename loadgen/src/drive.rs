@@ -72,7 +72,7 @@ use vitals::Vitals;
 use writes::Sent;
 
 pub use producer::ProduceError;
-pub use progress::{Phase, Progress, QuestionProgress, StoreProgress};
+pub use progress::{Phase, Progress, QuestionProgress, StoreCounts};
 
 /// Maximum number of groups of communications in the queue for PostgreSQL.
 const GROUPS: usize = 4_096;

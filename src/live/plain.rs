@@ -2,9 +2,10 @@
 //! and latency, and the verdict so far on each SLO. It never draws.
 
 use sluice_loadgen::{
-    drive::{Phase, Progress, StoreProgress},
+    drive::{Phase, Progress, StoreCounts},
     measure::Counts,
     number::{counted, separated},
+    question::Store,
 };
 
 use super::numbers::{millis, rate};
@@ -38,17 +39,16 @@ fn writes(now: &Progress) -> String {
 /// Rates and the 95th percentile of each store, over the drive so far.
 fn stores(now: &Progress) -> String {
     let seconds = now.elapsed.as_secs_f64().max(1.0);
-    let asked = now.offered.iter().filter(|(_, offered)| **offered > 0).map(|(store, _)| *store);
-    let describe = |store| {
-        let StoreProgress { offered, answered, latency, .. } = now.of_store(store);
+    let describe = |store: Store| {
+        let StoreCounts { offered, answered, .. } = now.counts(store);
         let [offered, answered] = [offered, answered].map(|count| rate(count as f64 / seconds));
-        format!("{} {answered} of {offered}/s, p95 {}", store.as_str(), millis(latency.quantile(0.95)))
+        format!("{} {answered} of {offered}/s, p95 {}", store.as_str(), millis(now.latency(store).quantile(0.95)))
     };
-    asked.map(describe).collect::<Vec<_>>().join("; ")
+    now.asked().map(describe).collect::<Vec<_>>().join("; ")
 }
 
 fn verdicts(now: &Progress) -> String {
-    let judged = now.slos.iter().map(|one| format!("{} {}", one.slo.name, so_far(one))).collect::<Vec<_>>();
+    let judged = now.slos.iter().map(|one| format!("{} {}", one.slo.name, so_far(one).0)).collect::<Vec<_>>();
     if judged.is_empty() { String::new() } else { format!("so far: {}", judged.join(", ")) }
 }
 

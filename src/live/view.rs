@@ -13,7 +13,7 @@ use ratatui::{
     widgets::{LineGauge, Paragraph, Table, Wrap},
 };
 use sluice_loadgen::{
-    drive::{Phase, Progress, StoreProgress},
+    drive::{Phase, Progress, StoreCounts},
     measure::DurationHistogram,
     number::{percent, separated},
     scenario::exact_duration,
@@ -72,7 +72,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     if area.width < MIN_SIZE.0 || area.height < MIN_SIZE.1 {
         return frame.render_widget(too_small(&view.now), area);
     }
-    let stores = view.now.offered.values().filter(|offered| **offered > 0).count() as u16;
+    let stores = view.now.asked().count() as u16;
     let questions = stores.max(1) + 1;
     // The verdicts so far need the room first.
     let room = area.height.saturating_sub(OTHER_ROWS + questions);
@@ -130,12 +130,12 @@ fn progress(now: &Progress) -> LineGauge<'static> {
 }
 
 fn by_store(view: &View, width: u16) -> Table<'static> {
-    let asked = view.now.offered.iter().filter(|(_, offered)| **offered > 0).map(|(store, _)| *store);
     let row = |store| {
-        let StoreProgress { offered, answered, failed, latency } = view.now.of_store(store);
+        let StoreCounts { offered, answered, failed } = view.now.counts(store);
+        let latency = view.now.latency(store);
         let cells = [
-            rate(view.rate(|one| one.of_store(store).offered)),
-            rate(view.rate(|one| one.of_store(store).answered)),
+            rate(view.rate(|one| one.counts(store).offered)),
+            rate(view.rate(|one| one.counts(store).answered)),
             separated(offered.saturating_sub(answered)),
         ];
         let quantiles = [0.5, 0.95, 0.99].map(|quantile| millis(latency.quantile(quantile)));
@@ -151,7 +151,7 @@ fn by_store(view: &View, width: u16) -> Table<'static> {
         Column::always("p99", 7),
         Column::always("failed", 8),
     ];
-    table("questions to", &columns, asked.map(row).collect(), width)
+    table("questions to", &columns, view.now.asked().map(row).collect(), width)
 }
 
 fn by_kind(view: &View, width: u16) -> Table<'static> {
@@ -176,13 +176,13 @@ fn by_kind(view: &View, width: u16) -> Table<'static> {
     table("writes to", &columns, rows, width)
 }
 
-/// The verdict so far in a word.
-pub(super) fn so_far(judged: &Judged) -> &'static str {
+/// The verdict so far in a word, and its color.
+pub(super) fn so_far(judged: &Judged) -> (&'static str, Color) {
     match judged.test.verdict {
-        _ if judged.counts.wrong > 0 => "WRONG",
-        Verdict::Pass => "PASS",
-        Verdict::Fail => "FAIL",
-        Verdict::Inconclusive => "undecided",
+        _ if judged.counts.wrong > 0 => ("WRONG", Color::Red),
+        Verdict::Pass => ("PASS", Color::Green),
+        Verdict::Fail => ("FAIL", Color::Red),
+        Verdict::Inconclusive => ("undecided", Color::Yellow),
     }
 }
 
@@ -224,14 +224,9 @@ fn objective(judged: &Judged) -> Cells {
     let quantiles = [latency.p50_us, latency.p95_us, latency.p99_us].map(|us| millis(us.map(Duration::from_micros)));
     let over =
         if counts.samples == 0 { "-".to_owned() } else { percent(counts.exceedances as f64 / counts.samples as f64) };
-    let color = match test.verdict {
-        _ if counts.wrong > 0 => Color::Red,
-        Verdict::Pass => Color::Green,
-        Verdict::Fail => Color::Red,
-        Verdict::Inconclusive => Color::Yellow,
-    };
+    let (verdict, color) = so_far(judged);
     let cells = std::iter::once(exact_duration(slo.within)).chain(quantiles);
-    let cells = cells.chain([over, percent(test.allowed), so_far(judged).to_owned()]);
+    let cells = cells.chain([over, percent(test.allowed), verdict.to_owned()]);
     row(slo.name.clone(), cells, &[(7, color)])
 }
 

@@ -33,52 +33,61 @@ async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, 
     Ok(buckets.iter().filter_map(count).collect())
 }
 
+/// What was found of a tenant's documents, or of a sample of them.
+#[derive(Debug, Default)]
+struct Compared {
+    documents: u64,
+    /// Those of them that are there.
+    present: u64,
+    differences: Differences,
+}
+
 /// Compares a tenant's documents: a sample of about `sample` if their count is right, and all of them if it is not or if one of
-/// the sample is wrong. Returns how many were compared as well.
+/// the sample is wrong.
 async fn compare(
     context: RunContext<'_>,
     client: &Elastic,
     tenant: usize,
     (count, sample): (u64, u64),
-) -> Result<(u64, Differences), AccountError> {
+) -> Result<Compared, AccountError> {
     let planned = context.plan.population().tenants()[tenant].past_communications;
-    let step = if count == planned { planned.div_ceil(sample).max(1) } else { 1 };
-    let (compared, present, differences) = compare_each(context, client, tenant, step).await?;
-    if step > 1 && differences.is_none() {
-        return Ok((compared, differences));
+    let step = planned.div_ceil(sample);
+    if count == planned && step > 1 {
+        let compared = compare_each(context, client, tenant, step).await?;
+        if compared.differences.is_none() {
+            return Ok(compared);
+        }
     }
-    let (compared, present, mut differences) =
-        if step > 1 { compare_each(context, client, tenant, 1).await? } else { (compared, present, differences) };
-    (present..count).for_each(|_| differences.note(DifferenceKind::Unexpected, "document"));
-    Ok((compared, differences))
+    let mut compared = compare_each(context, client, tenant, 1).await?;
+    (compared.present..count).for_each(|_| compared.differences.note(DifferenceKind::Unexpected, "document"));
+    Ok(compared)
 }
 
-/// Compares one in `step` of a tenant's documents. Returns how many, how many of them are there, and the differences.
+/// Compares one in `step` of a tenant's documents.
 async fn compare_each(
     context: RunContext<'_>,
     client: &Elastic,
     tenant: usize,
     step: u64,
-) -> Result<(u64, u64, Differences), AccountError> {
+) -> Result<Compared, AccountError> {
     let population = context.plan.population();
     let planned = population.tenants()[tenant].past_communications;
     let indices: Vec<u64> = (0..planned).step_by(step as usize).collect();
-    let (mut differences, mut present) = (Differences::default(), 0);
+    let mut compared = Compared { documents: indices.len() as u64, ..Compared::default() };
     for batch in indices.chunks(BATCH) {
         let expected: Vec<Communication> =
             batch.iter().map(|index| population.past_communication(tenant, *index)).collect();
         for (communication, found) in expected.iter().zip(fetch(client, context.names, &expected).await?) {
-            present += u64::from(found.is_some());
-            match found {
-                None => differences.note(DifferenceKind::Missing, &communication.identity()),
-                Some(source) if source != load::document(communication) => {
-                    differences.note(DifferenceKind::Wrong, &communication.identity());
-                }
-                Some(_) => {}
-            }
+            compared.present += u64::from(found.is_some());
+            let difference = match found {
+                None => DifferenceKind::Missing,
+                Some(source) if source != load::document(communication) => DifferenceKind::Wrong,
+                Some(_) => continue,
+            };
+            compared.differences.note(difference, &communication.identity());
         }
     }
-    Ok((indices.len() as u64, present, differences))
+    Ok(compared)
 }
 
 async fn fetch(
@@ -112,15 +121,15 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
     for tenant in tenants {
         let landed = counts.remove(&tenant.id).unwrap_or_default();
         let sample = (COMPARED * tenant.past_communications / planned.max(1)).max(LEAST);
-        let (compared, differences) = compare(context, &client, tenant.index, (landed, sample)).await?;
-        all_compared += compared;
+        let compared = compare(context, &client, tenant.index, (landed, sample)).await?;
+        all_compared += compared.documents;
         let tenant_id = tenant.id.to_string();
         account.ledgers.push(loaded_ledger(
             "Elasticsearch",
             "communications",
             tenant_id,
             (tenant.past_communications, landed),
-            differences,
+            compared.differences,
         ));
     }
     if all_compared < planned {

@@ -28,21 +28,15 @@ pub(super) fn page(report: &CapacityReport) -> String {
 
 fn header(report: &CapacityReport) -> Markup {
     let run = &report.run;
-    let class = match report.main_search().map(|search| search.found) {
-        Some(found) if found.passed().is_some_and(|passed| passed >= 1.0) => "pass",
-        Some(
-            Found::Interrupted { .. } | Found::TooFewSamples { .. } | Found::GeneratorGaveWay { passed: None, .. },
-        ) => "inconclusive",
-        _ => "fail",
-    };
     html! {
         header {
             p.kicker { (run.started_at.format("%A, %-d %B %Y, %H:%M UTC")) }
             h1 { "Capacity of " (run.scenario.name) }
             p.lead { (run.scenario.description) }
             @if let Some(search) = report.main_search() {
+                @let (class, headline) = headline(search.found);
                 div.verdict.(class) {
-                    strong { (rate(search.found)) }
+                    strong { (headline) }
                     div {
                         p { (search.subject) " " (search.conclusion()) "." }
                         @if let Some(first) = report.first_to_give_way() {
@@ -56,14 +50,18 @@ fn header(report: &CapacityReport) -> Markup {
     }
 }
 
-/// The rate that was found, or why there is none, in a few words.
-fn rate(found: Found) -> String {
-    match (found.passed(), found) {
-        (Some(passed), _) => format!("{passed:.2}x"),
-        (None, Found::Interrupted { .. }) => "interrupted".to_owned(),
-        (None, Found::TooFewSamples { .. }) => "undecided".to_owned(),
-        (None, Found::BelowFirst { failed }) => format!("below {failed:.2}x"),
-        (None, Found::GeneratorGaveWay { .. } | Found::Limit { .. } | Found::NoLimit { .. }) => "unknown".to_owned(),
+/// The class of the box, and in a few words the rate that was found, or why there is none.
+fn headline(found: Found) -> (&'static str, String) {
+    if let Some(passed) = found.passed() {
+        return (if passed >= 1.0 { "pass" } else { "fail" }, format!("{passed:.2}x"));
+    }
+    match found {
+        Found::BelowFirst { failed } => ("fail", format!("below {failed:.2}x")),
+        Found::Interrupted { .. } => ("inconclusive", "interrupted".to_owned()),
+        Found::TooFewSamples { .. } => ("inconclusive", "undecided".to_owned()),
+        Found::GeneratorGaveWay { .. } | Found::Limit { .. } | Found::NoLimit { .. } => {
+            ("inconclusive", "unknown".to_owned())
+        }
     }
 }
 

@@ -54,18 +54,17 @@ pub async fn search(
                 observer.step_finished(&format!("{}: {purpose} {factor:.2}x", plan.subject));
                 let mut tried = Vec::new();
                 let decided = Box::pin(steps.decide((factor, hold, length), trial, alive, &mut tried)).await;
-                if let Err(error) = decided {
-                    taken.extend(tried);
-                    if matches!(error, TrialError::Stopped) && !taken.is_empty() {
-                        return Ok(concluded(SearchReport::interrupted(plan.subject, taken), observer));
-                    }
-                    return Err(error);
-                }
                 for step in tried.iter().filter(|step| step.is_decisive) {
                     observer.step_finished(&describe(step));
                     search.record(factor, hold, step.outcome);
                 }
                 taken.extend(tried);
+                match decided {
+                    Err(TrialError::Stopped) if !taken.is_empty() => {
+                        return Ok(concluded(SearchReport::interrupted(plan.subject, taken), observer));
+                    }
+                    decided => decided?,
+                }
             }
         }
     }

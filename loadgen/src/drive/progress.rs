@@ -64,32 +64,39 @@ pub struct Progress {
     pub slos: Vec<Judged>,
 }
 
-/// The questions to one store so far.
-#[derive(Debug, Clone, Default)]
-pub struct StoreProgress {
+/// Counts of the questions to one store so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreCounts {
     /// Questions that were due.
     pub offered: u64,
     /// Those that have ended, with or without an answer.
     pub answered: u64,
     /// Those that ended with an error or a time-out.
     pub failed: u64,
-    /// Latencies, except those of users, which are service times.
-    pub latency: DurationHistogram,
 }
 
 impl Progress {
-    /// The questions to a store so far.
-    pub fn of_store(&self, store: Store) -> StoreProgress {
+    /// The stores that were asked something so far.
+    pub fn asked(&self) -> impl Iterator<Item = Store> + use<'_> {
+        self.offered.iter().filter(|(_, offered)| **offered > 0).map(|(store, _)| *store)
+    }
+
+    fn of_store(&self, store: Store) -> impl Iterator<Item = &QuestionProgress> {
+        self.questions.iter().filter(move |one| one.store == store)
+    }
+
+    /// Counts of the questions to a store so far.
+    pub fn counts(&self, store: Store) -> StoreCounts {
+        let sum = |count: fn(&Counts) -> u64| self.of_store(store).map(|one| count(&one.counts)).sum();
         let offered = self.offered.get(&store).copied().unwrap_or_default();
-        let mut sum = StoreProgress { offered, ..StoreProgress::default() };
-        for question in self.questions.iter().filter(|one| one.store == store) {
-            if question.users.is_none() {
-                sum.latency.merge(&question.latency);
-            }
-            sum.failed += question.counts.failed();
-            sum.answered += question.counts.samples;
-        }
-        sum
+        StoreCounts { offered, answered: sum(|counts| counts.samples), failed: sum(Counts::failed) }
+    }
+
+    /// Latencies of the questions to a store so far, except those of users, which are service times.
+    pub fn latency(&self, store: Store) -> DurationHistogram {
+        let mut latency = DurationHistogram::default();
+        self.of_store(store).filter(|one| one.users.is_none()).for_each(|one| latency.merge(&one.latency));
+        latency
     }
 }
 

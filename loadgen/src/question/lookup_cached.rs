@@ -67,8 +67,9 @@ impl Definition for LookupCached {
 }
 
 async fn read_through(targets: &Targets, tenant: Uuid, id: Uuid) -> Result<Option<Customer>, QueryError> {
-    if let Some(cached) = get_context(&targets.cache, id).await? {
-        return Ok(Some(cached));
+    let cached = get_context(&targets.cache, id).await?;
+    if cached.is_some() {
+        return Ok(cached);
     }
     let missed = call::ask_backing_store(lookup_by_id::find(&targets.postgres, tenant, id)).await?;
     let Some(customer) = missed else { return Ok(None) };

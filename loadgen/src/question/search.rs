@@ -113,7 +113,8 @@ impl<'a> Terms<'a> {
             .replace("\"$to\"", &quoted(&self.to.to_rfc3339()))
     }
 
-    /// The identifiers on the page. Rejects a partial response, and a page with a hit that the search excludes or that is no communication.
+    /// The identifiers on the page. Rejects a partial response, and a page with a hit that the search excludes or that is no
+    /// communication.
     fn check(&self, response: &Response) -> Result<Vec<Uuid>, QueryError> {
         if response.timed_out || response.shards.failed > 0 {
             return Err(QueryError::Unreadable { store: STORE, what: "a partial response" });

@@ -31,9 +31,8 @@ impl Subject<'_> {
     /// What is asked about, for a log: identifiers, words and times of the population, which is nobody's; empty for a question of a
     /// scenario's own.
     pub(crate) fn name(&self) -> String {
-        let id = |index: u64| self.population.customer_id(self.tenant, index);
         match self.key {
-            Key::Customer(index) => format!("customer {}", id(*index)),
+            Key::Customer(index) => format!("customer {}", self.population.customer_id(self.tenant, *index)),
             Key::Agent(agent) | Key::AgentStep { agent, .. } => {
                 format!("agent {}", self.population.agent(self.tenant, *agent).id)
             }

@@ -21,8 +21,8 @@ pub(super) fn decidable(scenario: &Scenario, raw: &[raw::Slo], source: &Source) 
     }
 }
 
-/// Keeps a mistake for an availability that every PASS needs and that can never be decided: an outage is to be excluded that is too
-/// long for the drive. That too few operations are planned is only probable, and a warning.
+/// Keeps a mistake for an availability that every PASS needs and that can never be decided: the drive is too short to exclude the
+/// outage. That too few operations are planned is only probable, and a warning.
 pub(super) fn availability_decidable(scenario: &Scenario, raw: Option<&raw::Availability>, source: &Source) {
     let Availability { objective, undecided, .. } = scenario.availability;
     let needed = min_samples(1.0 - objective, Availability::ALPHA);

@@ -95,10 +95,11 @@ fn undecided(test: &Proportion, (blocks, period): (&Blocks, &str), hypothesis: H
             || format!(" without {}", bad.one()),
             |longer| format!(", as many as a {period} of about {longer} has"),
         );
-        let is_whole = test.effective.samples >= blocks.samples() as f64;
-        let [effective, needed] = [effective as u64, needed].map(separated);
-        let found =
-            if is_whole { format!("{effective} samples") } else { format!("an effective sample of {effective}") };
+        let needed = separated(needed);
+        let found = match test.effective_samples() {
+            Some(effective) => format!("an effective sample of {}", separated(effective)),
+            None => format!("{} samples", separated(effective as u64)),
+        };
         return format!("{seen_first}{found} can't show {}; that needs {needed}{longer}", percent(1.0 - allowed));
     }
     let [low, high] = [test.low, test.high].map(percent);

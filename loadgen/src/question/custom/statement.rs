@@ -74,8 +74,8 @@ const WRITE_WORDS: [&str; 13] = [
     "CALL",
 ];
 /// Functions that make the later transactions of a session write, that run a text as SQL, which could, or that change something
-/// although the transaction is read-only, in some version of PostgreSQL: a transaction number is a write as well. They are refused in quotes as well, since these don't
-/// keep them from being called.
+/// although the transaction is read-only, in some version of PostgreSQL: a transaction number is a write as well. They are refused
+/// in quotes as well, since these don't keep them from being called.
 const UNSAFE_FUNCTIONS: [&str; 24] = [
     "SET_CONFIG",
     "TS_STAT",
